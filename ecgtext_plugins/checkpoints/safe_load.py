@@ -1,0 +1,76 @@
+"""Load checkpoint files by an allow-list of harmless types: a pickle that would run code is refused, never run."""
+
+import hashlib
+import pickle
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ecgtext_plugins.errors import BadCheckpoint
+
+NUMPY_DTYPES = ("Float16DType", "Float32DType", "Float64DType", "Int32DType", "Int64DType", "UInt8DType", "BoolDType")
+
+
+def harmless_types() -> list:
+    """Types that our and fairseq-signals' checkpoints carry beside tensors: numpy scalars, arrays and their dtypes."""
+    scalar, reconstruct = np._core.multiarray.scalar, np._core.multiarray._reconstruct
+    both_spellings = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for function, name in ((scalar, "scalar"), (reconstruct, "_reconstruct"))
+    ]
+    return [np.dtype, np.ndarray, *(getattr(np.dtypes, name) for name in NUMPY_DTYPES), *both_spellings]
+
+
+def load_checkpoint_file(path: str | Path, allow_types: Sequence = ()) -> dict:
+    """Read a ``.pt`` file to CPU tensors and plain values.
+
+    Parameters
+    ----------
+    path : path-like
+    allow_types : sequence of type
+        Further types that the caller trusts.
+
+    Raises
+    ------
+    BadCheckpoint
+        When the file is missing, truncated, no checkpoint, or holds a type that is not allowed (which is then named and
+        not executed).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadCheckpoint(f"no checkpoint {path}: expected a .pt file written by training")
+    try:
+        with torch.serialization.safe_globals([*harmless_types(), *allow_types]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise _explained(path, error) from error
+    if not isinstance(state, dict):
+        raise BadCheckpoint(f"checkpoint {path} holds a {type(state).__name__}, expected a dictionary")
+    return state
+
+
+def _explained(path: Path, error: Exception) -> BadCheckpoint:
+    found = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|GLOBAL) ([\w.]+)", str(error))
+    if found:
+        return BadCheckpoint(
+            f"checkpoint {path} holds the type {found[1]}, which could run code and was not loaded; if you trust its "
+            "source, call ecgtext_plugins.checkpoints.safe_load.load_checkpoint_file with allow_types=[that type]"
+        )
+    size = path.stat().st_size
+    whole = zipfile.is_zipfile(path)
+    what = "is damaged" if whole else f"is truncated or no checkpoint ({size:,} bytes)"
+    return BadCheckpoint(f"checkpoint {path} {what}: expected a whole .pt file; use an older one of the same folder")
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Training criteria: one registered criterion a file, thin over the losses in `modules`."""

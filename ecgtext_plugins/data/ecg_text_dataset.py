@@ -1,0 +1,170 @@
+"""ECG-report pairs from a manifest: crop, lead masking, N3S swaps, token masking, collation into the batch contract."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ecgtext_plugins.data.lead_masking import draw_lead_mask
+from ecgtext_plugins.data.randomness import generator
+from ecgtext_plugins.data.token_masking import IGNORED, mask_tokens
+from ecgtext_plugins.errors import BadManifest
+from ecgtext_plugins.negatives.table import NegativesTable
+from ecgtext_plugins.store.manifest import Manifest
+from ecgtext_plugins.text.tokenization import mask_token_id, tokenise
+
+
+@dataclass
+class EcgTextOptions:
+    """What happens to a pair on its way into a batch."""
+
+    seed: int = 1
+    crop_samples: int | None = None  # None: whole records, cropped to the shortest of the batch
+    lead_mask_prob: float = 0.5
+    keep_one_lead: bool = False
+    mlm_prob: float = 0.25
+    mlm_on_negatives: bool = False
+    negative_ratio: float = 0.5
+    max_text_tokens: int = 254
+    shuffle_reports: bool = False  # control experiment: pair every ECG with another record's report
+
+
+class EcgTextDataset(Dataset):
+    """Pairs of a manifest.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    tokenizer : transformers fast tokenizer
+    options : EcgTextOptions
+    negatives : NegativesTable or None
+        Needed when ``options.negative_ratio > 0``.
+
+    Raises
+    ------
+    BadManifest
+        When the manifest is empty or holds records without a report.
+    """
+
+    def __init__(
+        self, manifest: Manifest, tokenizer, options: EcgTextOptions, negatives: NegativesTable | None = None
+    ):
+        if len(manifest.rows) == 0:
+            raise BadManifest(f"{manifest.path} lists no record: expected at least one; build it with other fractions")
+        if options.negative_ratio > 0 and negatives is None:
+            raise ValueError(f"negative_ratio={options.negative_ratio} needs a table of negatives")
+        self.manifest, self.tokenizer, self.options, self.negatives = manifest, tokenizer, options, negatives
+        self.report_id = manifest.store.column("report_id")[manifest.rows]
+        if (self.report_id < 0).any():
+            record = manifest.record_ids[int(np.flatnonzero(self.report_id < 0)[0])]
+            raise BadManifest(
+                f"{manifest.path}: record {record} has no report, but ECG-text pretraining needs one for every record; "
+                "build the store with reports.required: true"
+            )
+        if options.shuffle_reports:
+            order = generator("shuffle_reports", options.seed, 0).permutation(len(self.report_id))
+            self.report_id = self.report_id[order]
+        self.mask_id = mask_token_id(tokenizer)
+        special = set(tokenizer.all_special_ids)
+        self.special_ids = np.array(sorted(special))
+        self.random_ids = np.array([token for token in range(len(tokenizer)) if token not in special])
+        # In shared memory, so that worker processes kept over epochs see the change.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.manifest.rows)
+
+    @property
+    def epoch(self) -> int:
+        """Epoch that the random draws belong to."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw anew for this epoch."""
+        self._epoch[0] = epoch
+
+    def __getitem__(self, index: int) -> dict:
+        """Return index, ECG (12, T) float32 in millivolt with missing samples 0, and the leads to hide (12,)."""
+        index, options = int(index), self.options
+        row = self.manifest.rows[index]
+        ecg = np.nan_to_num(self.manifest.store.signal_mv(row), nan=0.0)
+        if options.crop_samples and ecg.shape[1] > options.crop_samples:
+            rng = generator("crop", options.seed, self.epoch, index)
+            start = int(rng.integers(ecg.shape[1] - options.crop_samples + 1))
+            ecg = ecg[:, start : start + options.crop_samples]
+        rng = generator("lead_mask", options.seed, self.epoch, index)
+        hidden = draw_lead_mask(rng, options.lead_mask_prob, len(ecg), options.keep_one_lead)
+        return {"index": index, "ecg": ecg, "hidden": hidden}
+
+    def _swap_reports(self, indices: list[int], own: np.ndarray) -> np.ndarray:
+        """Draw the reports to show: N3S negatives for int(ratio * B + U[0, 1)) rows, as published; own ones else."""
+        shown, options = own.copy(), self.options
+        if options.negative_ratio <= 0:
+            return shown
+        rng = generator("swap_rows", options.seed, self.epoch, *indices)
+        count = int(options.negative_ratio * len(indices) + rng.random())
+        for place in rng.choice(len(indices), count, replace=False):
+            rng_row = generator("swap_report", options.seed, self.epoch, indices[place])
+            shown[place] = self.negatives.draw(int(own[place]), rng_row)
+        return shown
+
+    def _mask_reports(
+        self, indices: list[int], ids: np.ndarray, lengths: np.ndarray, aligned: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        masked, labels = ids.copy(), np.full_like(ids, IGNORED)
+        for place, (index, length) in enumerate(zip(indices, lengths, strict=True)):
+            rng = generator("token_mask", self.options.seed, self.epoch, index)
+            tokens = ids[place, :length]
+            maskable = ~np.isin(tokens, self.special_ids)
+            masked[place, :length], scored = mask_tokens(
+                tokens, maskable, self.options.mlm_prob, self.mask_id, self.random_ids, rng
+            )
+            if aligned[place] or self.options.mlm_on_negatives:
+                labels[place, :length] = scored
+        return masked, labels
+
+    def collater(self, samples: list[dict]) -> dict:
+        """Merge samples of `__getitem__` into a batch (see the package's batch contract).
+
+        ECGs of different lengths are cropped to the shortest one, at the start. Reports are swapped first, then masked.
+
+        Returns
+        -------
+        dict
+            ``id`` (B,); ``net_input``: ``ecg`` (B, 12, T), ``ecg_padding_mask`` None, ``text`` (B, L),
+            ``text_padding_mask`` (B, L); ``target``: ``ecg_original`` (B, 12, T), ``lead_mask`` (B, 12), ``mlm_labels``
+            (B, L), ``is_aligned`` (B,), ``report_id`` (B,), ``text_report_id`` (B,); ``ntokens``, ``nsentences``.
+        """
+        if not samples:
+            return {}
+        indices = [sample["index"] for sample in samples]
+        shortest = min(sample["ecg"].shape[1] for sample in samples)
+        original = torch.from_numpy(np.stack([sample["ecg"][:, :shortest] for sample in samples]))
+        hidden = torch.from_numpy(np.stack([sample["hidden"] for sample in samples]))
+        own = self.report_id[indices]
+        shown = self._swap_reports(indices, own)
+        aligned = shown == own
+        texts = [self.manifest.store.report_text(int(report)) for report in shown]
+        ids, attention = (np.asarray(array) for array in tokenise(self.tokenizer, texts, self.options.max_text_tokens))
+        lengths = attention.sum(1)
+        masked, labels = self._mask_reports(indices, ids, lengths, aligned)
+        return {
+            "id": torch.tensor(indices),
+            "net_input": {
+                "ecg": original.masked_fill(hidden[:, :, None], 0.0),
+                "ecg_padding_mask": None,
+                "text": torch.from_numpy(masked),
+                "text_padding_mask": torch.from_numpy(attention == 0),
+            },
+            "target": {
+                "ecg_original": original,
+                "lead_mask": hidden,
+                "mlm_labels": torch.from_numpy(labels),
+                "is_aligned": torch.from_numpy(aligned.astype(np.int64)),
+                "report_id": torch.from_numpy(own),
+                "text_report_id": torch.from_numpy(shown),
+            },
+            "ntokens": int(lengths.sum()),
+            "nsentences": len(indices),
+        }

@@ -1,0 +1,1 @@
+"""fairseq's view of the networks: one registered model a file."""

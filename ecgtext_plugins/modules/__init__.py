@@ -1,0 +1,1 @@
+"""Networks and loss functions in plain torch: no files, no registry."""

@@ -1,0 +1,1 @@
+"""fairseq tasks: they wrap `data` for fairseq; importing one registers the criteria too."""

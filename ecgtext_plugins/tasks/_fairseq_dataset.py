@@ -1,0 +1,59 @@
+"""View of a torch dataset that fairseq can batch."""
+
+import numpy as np
+from fairseq.data import FairseqDataset
+
+from ecgtext_plugins.data.randomness import generator
+
+
+class BatchedDataset(FairseqDataset):
+    """Wraps a dataset that has `collater` and `set_epoch`.
+
+    fairseq seeds numpy differently before and after a resume, so the order comes from (seed, epoch) here: new batches
+    every epoch, the same ones after a resume.
+
+    Parameters
+    ----------
+    dataset : EcgTextDataset or alike
+    sizes : ndarray of int64
+        Samples of each record.
+    seed : int
+    training : bool
+        Shuffle and draw anew each epoch; without it, order and draws are fixed.
+    """
+
+    def __init__(self, dataset, sizes: np.ndarray, seed: int, training: bool):
+        self.dataset, self.sizes, self.seed, self.training = dataset, np.asarray(sizes, np.int64), seed, training
+
+    def __getitem__(self, index: int) -> dict:
+        return self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def collater(self, samples: list[dict]) -> dict:
+        """Merge samples into a batch."""
+        return self.dataset.collater(samples)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Receive the epoch (ignored outside training)."""
+        if self.training:
+            self.dataset.set_epoch(epoch)
+
+    def ordered_indices(self) -> np.ndarray:
+        """All indices in the order of this epoch."""
+        if not self.training:
+            return np.arange(len(self), dtype=np.int64)
+        return generator("batch_order", self.seed, self.dataset.epoch).permutation(len(self)).astype(np.int64)
+
+    def num_tokens(self, index: int) -> int:
+        """ECG samples of a record, for `dataset.max_tokens`."""
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        """ECG samples of records."""
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        """ECG samples of a record."""
+        return int(self.sizes[index])

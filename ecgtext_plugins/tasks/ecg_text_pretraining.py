@@ -1,0 +1,158 @@
+"""Pretraining on ECG-report pairs: the fairseq task `ecg_text_pretraining`."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+from fairseq.dataclass import FairseqDataclass
+from fairseq.distributed import utils as distributed_utils
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING
+
+from ecgtext_plugins.atomic_files import write_text
+from ecgtext_plugins.criterions import dbeta, etm, ets, mem, mlm  # noqa: F401  (registers them)
+from ecgtext_plugins.criterions._terms import summarise
+from ecgtext_plugins.data.ecg_text_dataset import EcgTextDataset, EcgTextOptions
+from ecgtext_plugins.errors import BadManifest
+from ecgtext_plugins.negatives.table import NegativesTable
+from ecgtext_plugins.store.manifest import Manifest, read_manifest
+from ecgtext_plugins.tasks._errors_told import told_in_one_sentence
+from ecgtext_plugins.tasks._fairseq_dataset import BatchedDataset
+from ecgtext_plugins.tasks._metrics_csv import MetricsCsv
+from ecgtext_plugins.text.embedded_files import text_encoder_files
+from ecgtext_plugins.text.encoders import load_text_encoder, load_tokenizer, resolve_text_encoder
+
+
+@dataclass
+class EcgTextPretrainingConfig(FairseqDataclass):
+    """Keys of `task=ecg_text_pretraining`."""
+
+    data: str = field(default=MISSING, metadata={"help": "folder of the manifests {train,valid}.tsv, usually DATA/manifests"})
+    text_encoder: str = field(
+        default="google/flan-t5-base",
+        metadata={"help": "Hugging Face name or folder, or scratch: DATA/text_encoder as made by ecgtext negatives build"},
+    )
+    max_text_tokens: int = field(default=254, metadata={"help": "longer reports are cut to this many tokens"})
+    crop_samples: Optional[int] = field(
+        default=None, metadata={"help": "random crop of the ECG to this many samples (null: whole records)"}
+    )
+    mask_leads_prob: float = field(default=0.5, metadata={"help": "probability of each lead to be zeroed in the input"})
+    keep_one_lead: bool = field(default=False, metadata={"help": "never zero all twelve leads (published: false)"})
+    mlm_prob: float = field(default=0.25, metadata={"help": "probability of a report's token to be scored by MLM"})
+    mlm_on_negatives: bool = field(default=False, metadata={"help": "score MLM on swapped reports too (release: true)"})
+    negative_ratio: float = field(default=0.5, metadata={"help": "share of a batch that shows an N3S negative report"})
+    negatives: Optional[str] = field(
+        default=None, metadata={"help": "folder of the negatives table (null: negatives beside the manifests' folder)"}
+    )
+    shuffle_reports: bool = field(
+        default=False, metadata={"help": "control experiment: every training ECG gets another record's report"}
+    )
+    rebuild_batches: bool = field(default=True, metadata={"help": "compose new batches each epoch, by (seed, epoch)"})
+    seed: int = II("common.seed")
+    save_dir: str = II("checkpoint.save_dir")
+    log_interval: int = II("common.log_interval")
+
+
+@register_task("ecg_text_pretraining", dataclass=EcgTextPretrainingConfig)
+class EcgTextPretrainingTask(FairseqTask):
+    """Loads stores, tokenizer and negatives; carries what a checkpoint needs to be used with nothing but its path."""
+
+    def __init__(self, cfg: EcgTextPretrainingConfig):
+        super().__init__(cfg)
+        self.text_encoder = resolve_text_encoder(cfg.text_encoder, Path(cfg.data).parent)
+        self.tokenizer = load_tokenizer(self.text_encoder)
+        self.state.merge_state_dict({"text_encoder_files": text_encoder_files(self.text_encoder)})
+        self._csv = MetricsCsv(Path(cfg.save_dir) / "metrics.csv")
+        self._position = {"split": "train", "epoch": 1, "num_updates": 0, "lr": None}
+        self._logs: list[dict] = []
+
+    @classmethod
+    @told_in_one_sentence
+    def setup_task(cls, cfg: EcgTextPretrainingConfig, **kwargs) -> "EcgTextPretrainingTask":
+        """Build the task."""
+        return cls(cfg, **kwargs)
+
+    def _manifest(self, split: str) -> Manifest:
+        path = Path(self.cfg.data) / f"{split}.tsv"
+        if not path.is_file():
+            raise BadManifest(
+                f"no manifest {path}: expected task.data={self.cfg.data} to be the folder manifests of a store; "
+                "build one with ecgtext manifest build"
+            )
+        return read_manifest(path)
+
+    @told_in_one_sentence
+    def build_text_encoder(self):
+        """Load the pretrained text encoder of this run."""
+        return load_text_encoder(self.text_encoder)
+
+    @told_in_one_sentence
+    def load_dataset(self, split: str, combine: bool = False, **kwargs) -> None:
+        """Open the manifest of `split`; draws are new each epoch in training and fixed elsewhere."""
+        cfg, manifest, training = self.cfg, self._manifest(split), split.startswith("train")
+        negatives = None
+        if cfg.negative_ratio > 0:
+            negatives = NegativesTable.open(cfg.negatives or manifest.store.folder / "negatives", manifest.store)
+        options = EcgTextOptions(
+            seed=cfg.seed, crop_samples=cfg.crop_samples, lead_mask_prob=cfg.mask_leads_prob,
+            keep_one_lead=cfg.keep_one_lead, mlm_prob=cfg.mlm_prob, mlm_on_negatives=cfg.mlm_on_negatives,
+            negative_ratio=cfg.negative_ratio, max_text_tokens=cfg.max_text_tokens,
+            shuffle_reports=cfg.shuffle_reports and training,
+        )
+        dataset = EcgTextDataset(manifest, self.tokenizer, options, negatives)
+        self.datasets[split] = BatchedDataset(dataset, manifest.n_samples, cfg.seed, training)
+        if training:
+            self._record_training_data(manifest)
+
+    def _record_training_data(self, manifest: Manifest) -> None:
+        """Note rate and length for later use, and write which recordings were trained on."""
+        store = manifest.store
+        lines = np.sort(store.column("checksum")[manifest.rows].astype(str))
+        text = "\n".join(lines) + "\n"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        self.state.merge_state_dict(
+            {
+                "sample_rate": float(store.sample_rate),
+                "n_samples": int(self.cfg.crop_samples or np.median(manifest.n_samples)),
+                "training_records_sha256": digest,
+                "store_fingerprint": store.fingerprint,
+            }
+        )
+        if distributed_utils.get_global_rank() == 0:
+            write_text(Path(self.cfg.save_dir) / "training_records.txt", text)
+
+    def begin_epoch(self, epoch: int, model) -> None:
+        """Note the epoch for metrics.csv."""
+        self._position["epoch"] = epoch
+
+    def begin_valid_epoch(self, epoch: int, model) -> None:
+        """Write the running row of training; what follows is validation."""
+        self._write_metrics()
+        self._position["split"] = "valid"
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        """One forward and backward pass."""
+        if self._position["split"] != "train":
+            self._write_metrics()
+        self._position |= {"split": "train", "num_updates": update_num + 1, "lr": float(optimizer.get_lr())}
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def reduce_metrics(self, logging_outputs: list[dict], criterion) -> None:
+        """Log to fairseq's meters and to metrics.csv."""
+        super().reduce_metrics(logging_outputs, criterion)
+        self._logs.extend(logging_outputs)
+        due = self._position["num_updates"] % self.cfg.log_interval == 0
+        if self._position["split"] == "train" and due:
+            self._write_metrics()
+
+    def get_checkpoint_dict(self) -> dict:
+        """Called by fairseq before it saves, after a validation: write what is pending; nothing is added."""
+        self._write_metrics()
+        return {}
+
+    def _write_metrics(self) -> None:
+        values, self._logs = summarise(self._logs), []
+        if values and distributed_utils.get_global_rank() == 0:
+            self._csv.write(**self._position, values=values)

@@ -1,0 +1,122 @@
+"""D-BETA as a module: sizes, switches, gradients."""
+
+import pytest
+import torch
+
+from ecgtext_plugins.modules.dbeta import HEADS, DBeta, DBetaConfig
+from ecgtext_plugins.text.encoders import build_text_encoder
+
+TINY = {
+    "conv_feature_layers": "[(16, 2, 2)] * 3", "conv_pos": 8, "conv_pos_groups": 4, "encoder_layers": 1,
+    "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4, "hidden_dim": 32, "num_heads": 4,
+    "num_top_layer": 2, "mem_layer": 1, "mem_decoder_hidden_dim": 16, "mem_decoder_num_layers": 1,
+    "mem_decoder_num_heads": 4,
+}
+T5_BASE = {
+    "vocab_size": 32128, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12,
+    "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False,
+}
+T5_TINY = {
+    "vocab_size": 50, "d_model": 24, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 3,
+    "feed_forward_proj": "gated-gelu",
+}
+
+
+def tiny_model(**changes):
+    torch.manual_seed(0)
+    return DBeta(DBetaConfig(**{**TINY, **changes}), build_text_encoder(T5_TINY))
+
+
+def tiny_batch(rows=3, samples=200, length=9):
+    generator = torch.Generator().manual_seed(1)
+    padding = torch.zeros(rows, length, dtype=torch.bool)
+    padding[-1, 5:] = True
+    text = torch.randint(3, 50, (rows, length), generator=generator).masked_fill(padding, 0)
+    return {"ecg": torch.randn(rows, 12, samples, generator=generator), "text": text, "text_padding_mask": padding}
+
+
+def test_released_size():
+    """321,387,330 parameters, counted on the published model; 645 keys, the tied T5 embedding twice and one buffer."""
+    with torch.device("meta"):
+        model = DBeta(DBetaConfig(), build_text_encoder(T5_BASE))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 321_387_330
+    keys = set(model.state_dict())
+    assert len(keys) == 645
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes["ecg_encoder.conv_pos.pos_conv.0.weight_v"] == (768, 48, 128)
+    assert shapes["mim_head.decoder.resblocks.3.attn.in_proj_weight"] == (1152, 384)
+    assert shapes["itm_head.fc.weight"] == (2, 1536)
+
+
+def test_every_parameter_gets_a_gradient_from_the_four_heads():
+    model = tiny_model(ets_learnable_scale=True).train()
+    out = model(**tiny_batch())
+    scale, bias = model.ets_scale_and_bias()
+    loss = sum(out[name].square().mean() for name in ("mlm_logits", "mem_logits", "etm_logits"))
+    loss = loss + (scale * out["ecg_features"] @ out["text_features"].T + bias).square().mean()
+    loss.backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_text_padding_does_not_change_features():
+    model, batch = tiny_model().eval(), tiny_batch()
+    alone = model.encode_text(batch["text"][-1:, :5])
+    together = model.encode_text(batch["text"], batch["text_padding_mask"])[-1:]
+    assert torch.allclose(alone, together, atol=1e-6)
+    leaky = tiny_model(text_attention_mask=False).eval()
+    leaked = leaky.encode_text(batch["text"], batch["text_padding_mask"])[-1:]
+    assert not torch.allclose(alone, leaked, atol=1e-3)
+
+
+def test_text_padding_does_not_reach_the_ecg_stream():
+    model, batch = tiny_model().eval(), tiny_batch()
+    other = {**batch, "text": batch["text"].masked_fill(batch["text_padding_mask"], 7)}
+    ours, theirs = (model(**b, mask=False)["etm_logits"] for b in (batch, other))
+    assert torch.equal(ours, theirs)
+
+
+def test_heads_compute_only_what_they_need():
+    model, batch = tiny_model().eval(), tiny_batch()
+    noise = torch.rand(3, 25, generator=torch.Generator().manual_seed(2))
+    everything = model(**batch, mask_noise=noise)
+    assert set(model(**batch, heads=("ets",))) == {"ecg_features", "text_features"}
+    for head in HEADS[:3]:
+        out = model(**batch, heads=(head,), mask_noise=noise)
+        assert torch.equal(out[f"{head}_logits"], everything[f"{head}_logits"])
+        assert not {f"{name}_logits" for name in HEADS if name != head} & set(out)
+    positions = torch.zeros(3, 9, dtype=torch.bool)
+    positions[0, 2] = positions[1, 4] = True
+    chosen = model(**batch, heads=("mlm",), mask_noise=noise, mlm_positions=positions)["mlm_logits"]
+    assert torch.allclose(chosen, everything["mlm_logits"][positions], atol=1e-6)
+
+
+def test_gain_and_lead_offsets_do_not_change_the_features():
+    """The stem has no bias and is normed per channel, as measured on the published code."""
+    model, ecg = tiny_model(initializer_range=0.2).eval(), tiny_batch()["ecg"]
+    features = model.encode_ecg(ecg)
+
+    def change(other):
+        return ((model.encode_ecg(other) - features).norm() / features.norm()).item()
+
+    assert change(ecg * 50) < 1e-3
+    assert change(ecg + torch.arange(12.0)[None, :, None]) < 1e-3
+    assert change(ecg.flip(1)) > 0.05
+
+
+@pytest.mark.parametrize("samples", [200, 4096, 5000])
+def test_any_length_decodes(samples):
+    """25, 512 and 625 patches: the published decoder stops at 511."""
+    out = tiny_model().eval()(**tiny_batch(samples=samples))
+    assert out["mem_logits"].shape == (3, samples // 8, 12, 8)
+
+
+def test_refusals():
+    model, batch = tiny_model(), tiny_batch()
+    with pytest.raises(ValueError, match="unknown heads \\['itm'\\]"):
+        model(**batch, heads=("itm",))
+    with pytest.raises(ValueError, match="padded ECGs"):
+        model(**batch, ecg_padding_mask=torch.ones(3, 200, dtype=torch.bool))
+    with pytest.raises(ValueError, match="mem_layer=3"):
+        tiny_model(mem_layer=3)
+    with pytest.raises(ValueError, match="too short"):
+        model(**tiny_batch(samples=7))
