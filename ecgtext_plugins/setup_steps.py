@@ -91,7 +91,7 @@ def pip_settings() -> dict:
 def explain(what: str, output: str, log: Path) -> str:
     """Turn the output of a failed command into a sentence: what failed, its last lines, remedy, where the log is."""
     remedy = next((remedy for sign, remedy in REMEDIES if sign in output), "mend what these lines say")
-    lines = [line.strip() for line in output.splitlines() if line.strip() and "WARNING" not in line]
+    lines = [line.strip()[:300] for line in output.splitlines() if line.strip() and "WARNING" not in line]
     return (
         f"`{what}` failed, and its last lines say: {' | '.join(lines[-5:]) or 'nothing'}; {remedy}, then run the same "
         f"command again, which continues here (whole log: {log})"

@@ -1,0 +1,1 @@
+"""One reader a public dataset; only this room knows vendor formats."""

@@ -1,0 +1,1 @@
+"""A synthetic corpus in MIMIC-IV-ECG's layout: patients, their findings, signals and machine reports."""

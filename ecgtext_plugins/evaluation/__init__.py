@@ -1,0 +1,1 @@
+"""What a trained model is worth: embeddings, zero-shot classification, metrics, benchmarks."""

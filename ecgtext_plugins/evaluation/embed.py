@@ -1,0 +1,113 @@
+"""ECG embeddings of a manifest, and their parquet file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from ecgtext_plugins.atomic_files import replacing
+from ecgtext_plugins.errors import BadCheckpoint, BadManifest, BadStore
+from ecgtext_plugins.store.manifest import Manifest
+
+SHORTEST = 16  # samples: one ECG frame of the encoder's convolutional stem
+
+
+def embed_manifest(model: Any, manifest: Manifest, batch_size: int = 64, device: str = "cpu") -> np.ndarray:
+    """Embed every record of a manifest, at its whole length.
+
+    Records are read batch by batch and grouped by length, so none is padded or cropped and a vector doesn't depend on
+    its batch. Missing samples become 0 mV.
+
+    Parameters
+    ----------
+    model : torch module
+        From ``ecgtext_plugins.load``: ``encode_ecg((B, 12, T) float32 mV) -> (B, D)`` and ``sample_rate`` in Hz.
+
+    Returns
+    -------
+    ndarray, shape (n, D), float32
+        In the manifest's order.
+
+    Raises
+    ------
+    BadStore
+        When the store has another sample rate than the model.
+    BadManifest
+        When the manifest is empty or has a record that is too short.
+    BadCheckpoint
+        When the model gives a vector that is not finite.
+    """
+    _check(model, manifest)
+    model = model.to(device).eval()
+    vectors: np.ndarray | None = None
+    with tqdm(total=len(manifest.rows), desc="embed ECGs", unit="record", disable=None) as bar:
+        for places in equal_length_batches(manifest.n_samples, batch_size):
+            batch = _encode(model, manifest, places, device)
+            if vectors is None:
+                vectors = np.empty((len(manifest.rows), batch.shape[1]), dtype=np.float32)
+            vectors[places] = batch
+            bar.update(len(places))
+    return vectors
+
+
+def equal_length_batches(n_samples: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the places of records in batches of one length each, in the given order within a length."""
+    for length in np.unique(n_samples):
+        places = np.flatnonzero(n_samples == length)
+        for start in range(0, len(places), batch_size):
+            yield places[start : start + batch_size]
+
+
+def write_embeddings(path: str | Path, record_ids: list[str], vectors: np.ndarray, metadata: dict[str, str]) -> None:
+    """Write `record_id` and `vector` (fixed-size list of D float32), a row a record, atomically.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, D), float32
+    metadata : dict of str
+        Kept in the file's schema under these keys.
+    """
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    columns = {
+        "record_id": pa.array(record_ids, type=pa.string()),
+        "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+    }
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns).replace_schema_metadata(metadata), temporary)
+
+
+def _check(model: Any, manifest: Manifest) -> None:
+    store = manifest.store
+    if len(manifest.rows) == 0:
+        raise BadManifest(f"{manifest.path} lists no record: expected at least one; choose another split or manifest")
+    if float(store.sample_rate) != float(model.sample_rate):
+        raise BadStore(
+            f"store {store.folder} is sampled at {store.sample_rate:g} Hz, but the checkpoint was trained at "
+            f"{model.sample_rate:g} Hz; build the store with sample_rate: {model.sample_rate:g} in its recipe"
+        )
+    shortest = int(np.argmin(manifest.n_samples))
+    if manifest.n_samples[shortest] < SHORTEST:
+        raise BadManifest(
+            f"{manifest.path}: record {manifest.record_ids[shortest]} has {manifest.n_samples[shortest]} samples, "
+            f"expected at least {SHORTEST}; leave it out of the manifest"
+        )
+
+
+@torch.inference_mode()
+def _encode(model: Any, manifest: Manifest, places: np.ndarray, device: str) -> np.ndarray:
+    signals = np.stack([manifest.store.signal_mv(row) for row in manifest.rows[places]])
+    signals[np.isnan(signals)] = 0.0
+    batch = model.encode_ecg(torch.from_numpy(signals).to(device)).float().cpu().numpy()
+    finite = np.isfinite(batch).all(axis=1)
+    if not finite.all():
+        record = manifest.record_ids[int(places[int(np.argmin(finite))])]
+        raise BadCheckpoint(
+            f"the model's embedding of record {record} is not finite: its training has diverged or its weights are "
+            "damaged; use an earlier checkpoint"
+        )
+    return batch

@@ -1,0 +1,1 @@
+"""ECG arrays, (12, T) millivolt: leads, resampling, quality."""

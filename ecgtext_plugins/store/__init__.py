@@ -1,0 +1,1 @@
+"""The record store on disk: its resumable build, manifests, splits and reader."""

@@ -1,0 +1,120 @@
+"""The batch contract on a real store: swaps before masks, draws by (seed, epoch, index)."""
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtext_plugins.data.ecg_text_dataset import EcgTextDataset, EcgTextOptions
+from ecgtext_plugins.errors import BadManifest
+from ecgtext_plugins.negatives.table import NegativesTable
+from ecgtext_plugins.store.manifest import read_manifest
+from ecgtext_plugins.text.encoders import load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def parts(demo_data):
+    manifest = read_manifest(demo_data / "manifests" / "train.tsv")
+    negatives = NegativesTable.open(demo_data / "negatives", manifest.store)
+    return manifest, load_tokenizer(str(demo_data / "text_encoder")), negatives
+
+
+def dataset(parts, **options):
+    manifest, tokenizer, negatives = parts
+    return EcgTextDataset(manifest, tokenizer, EcgTextOptions(**options), negatives)
+
+
+def batch(data, indices=tuple(range(16)), epoch=1):
+    data.set_epoch(epoch)
+    return data.collater([data[index] for index in indices])
+
+
+def flat(sample, prefix=""):
+    for key, value in sample.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def equal(one, other):
+    one, other = dict(flat(one)), dict(flat(other))
+    return all(
+        torch.equal(value, other[key]) if torch.is_tensor(value) else value == other[key] for key, value in one.items()
+    )
+
+
+def test_contract(parts):
+    data = dataset(parts)
+    sample = batch(data)
+    net, target, samples = sample["net_input"], sample["target"], int(parts[0].n_samples[0])
+    assert net["ecg"].shape == target["ecg_original"].shape == (16, 12, samples) and net["ecg"].dtype == torch.float32
+    assert net["ecg_padding_mask"] is None and net["text"].dtype == torch.int64
+    assert net["text"].shape == net["text_padding_mask"].shape == target["mlm_labels"].shape
+    assert sample["nsentences"] == 16 and sample["ntokens"] == int((~net["text_padding_mask"]).sum())
+    hidden = target["lead_mask"]
+    assert (net["ecg"][hidden] == 0).all()
+    assert torch.equal(net["ecg"][~hidden], target["ecg_original"][~hidden])
+    assert target["ecg_original"].abs().sum(-1).min() > 0
+    row = parts[0].rows[5]
+    assert np.array_equal(target["ecg_original"][5].numpy(), parts[0].store.signal_mv(row))
+
+
+def test_swapped_text_survives_masking(parts):
+    """The release loses the swap when it masks; here, undoing the mask gives the swapped report's own ids."""
+    data = dataset(parts, mlm_on_negatives=True)
+    tokenizer, store = parts[1], parts[0].store
+    sample = batch(data)
+    target, text = sample["target"], sample["net_input"]["text"]
+    assert int((target["is_aligned"] == 0).sum()) == 8
+    assert torch.equal(target["is_aligned"] == 1, target["report_id"] == target["text_report_id"])
+    unmasked = torch.where(target["mlm_labels"] >= 0, target["mlm_labels"], text)
+    for row, padding, report in zip(unmasked, sample["net_input"]["text_padding_mask"], target["text_report_id"], strict=True):
+        assert row[~padding].tolist() == tokenizer(store.report_text(int(report)))["input_ids"]
+    assert (target["mlm_labels"] >= 0).any()
+    scored_negatives = (target["mlm_labels"][target["is_aligned"] == 0] >= 0).sum()
+    assert scored_negatives > 0
+    ignored = batch(dataset(parts))["target"]
+    assert (ignored["mlm_labels"][ignored["is_aligned"] == 0] < 0).all()
+
+
+@pytest.mark.parametrize(("ratio", "counts"), [(0.5, {7, 8}), (0.0, {0}), (1.0, {15})])
+def test_share_of_negatives_is_the_release_rounding(parts, ratio, counts):
+    data = dataset(parts, negative_ratio=ratio)
+    found = [int((batch(data, range(15), epoch)["target"]["is_aligned"] == 0).sum()) for epoch in range(1, 40)]
+    assert set(found) == counts
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone(parts):
+    data = dataset(parts)
+    first = batch(data)
+    batch(data, range(20, 30), epoch=5)
+    np.random.seed(1)
+    assert equal(first, batch(data))
+    assert equal(first, batch(pickle.loads(pickle.dumps(dataset(parts)))))
+    for other in (batch(data, epoch=2), batch(dataset(parts, seed=2))):
+        assert not torch.equal(first["target"]["lead_mask"], other["target"]["lead_mask"])
+        assert not torch.equal(first["target"]["text_report_id"], other["target"]["text_report_id"])
+    reordered = batch(data, (3, 2, 1, 0))
+    assert torch.equal(reordered["target"]["lead_mask"], first["target"]["lead_mask"][[3, 2, 1, 0]])
+
+
+def test_crop_and_shuffled_reports(parts):
+    whole = int(parts[0].n_samples[0])
+    data = dataset(parts, crop_samples=whole // 2)
+    one, two = batch(data)["target"]["ecg_original"], batch(data, epoch=2)["target"]["ecg_original"]
+    assert one.shape[-1] == whole // 2 and not torch.equal(one, two)
+    shuffled, straight = dataset(parts, shuffle_reports=True), dataset(parts)
+    assert sorted(shuffled.report_id) == sorted(straight.report_id)
+    assert (shuffled.report_id != straight.report_id).mean() > 0.5
+
+
+def test_refusals(parts):
+    manifest, tokenizer, negatives = parts
+    with pytest.raises(ValueError, match="needs a table of negatives"):
+        EcgTextDataset(manifest, tokenizer, EcgTextOptions(), None)
+    empty = dataclasses.replace(manifest, record_ids=[], rows=manifest.rows[:0], n_samples=manifest.n_samples[:0])
+    with pytest.raises(BadManifest, match="lists no record"):
+        EcgTextDataset(empty, tokenizer, EcgTextOptions(), negatives)

@@ -1,0 +1,143 @@
+"""The stock fairseq-hydra-train on the demo corpus: what a run leaves behind, resume, refusals."""
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+
+import ecgtext_plugins
+from ecgtext_plugins.checkpoints.safe_load import load_checkpoint_file
+from tests.tasks.training import train, training_command
+
+
+def metrics_rows(folder):
+    with open(folder / "metrics.csv", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="module")
+def run(demo_data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    done = train(demo_data, out, "optimization.max_update=5", "dataset.validate_interval_updates=5")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+def test_checkpoint_holds_every_key(run):
+    from ecgtext_plugins.tasks.ecg_text_pretraining import EcgTextPretrainingConfig
+
+    ecgtext_plugins.register_all()
+    from ecgtext_plugins.criterions.dbeta import DBetaCriterionConfig
+    from ecgtext_plugins.models.dbeta import DBetaModelConfig
+
+    state = load_checkpoint_file(run / "checkpoint_last.pt")
+    groups = {"task": EcgTextPretrainingConfig, "model": DBetaModelConfig, "criterion": DBetaCriterionConfig}
+    for group, cls in groups.items():
+        assert set(state["cfg"][group]) == set(cls.__dataclass_fields__)
+    assert state["cfg"]["task"]["seed"] == 1 and state["cfg"]["task"]["save_dir"] == str(run)
+    assert state["optimizer_history"][-1]["num_updates"] == 5
+
+
+def test_checkpoint_loads_with_nothing_but_its_path(run, tmp_path):
+    alone = tmp_path / "moved.pt"
+    alone.write_bytes((run / "checkpoint_last.pt").read_bytes())
+    model = ecgtext_plugins.load(alone)
+    assert not model.training
+    ecg = torch.randn(2, 12, model.n_samples, generator=torch.Generator().manual_seed(0))
+    features = model.encode_ecg(ecg)
+    assert features.shape == (2, 32) and torch.equal(features, model.encode_ecg(ecg))
+    texts = ["Atrial fibrillation", "sinus rhythm with a longer report that pads the other"]
+    together = model.encode_text(texts)
+    assert torch.allclose(together[0], model.encode_text(["*** ATRIAL FIBRILLATION "])[0], atol=1e-6)
+    assert model.sample_rate == 100
+    untrained = ecgtext_plugins.load(alone, untrained_seed=3)
+    assert not torch.allclose(untrained.encode_ecg(ecg), features)
+    assert torch.equal(untrained.encode_ecg(ecg), ecgtext_plugins.load(alone, untrained_seed=3).encode_ecg(ecg))
+
+
+def test_metrics_csv(run):
+    rows = metrics_rows(run)
+    training = [row for row in rows if row["split"] == "train"]
+    assert [int(row["num_updates"]) for row in training] == [1, 2, 3, 4, 5]
+    assert [row["num_updates"] for row in rows if row["split"] == "valid"] == ["5"]
+    for row in rows:
+        terms = sum(float(row[f"{name}_loss"]) for name in ("mlm", "mem", "etm", "ets"))
+        assert float(row["loss"]) == pytest.approx(terms, rel=1e-4)
+        assert 0 <= float(row["etm_accuracy"]) <= 1
+
+
+def test_digest_of_the_training_records(run, demo_data):
+    from ecgtext_plugins.store.manifest import read_manifest
+
+    text = (run / "training_records.txt").read_text()
+    manifest = read_manifest(demo_data / "manifests" / "train.tsv")
+    assert text.split() == sorted(manifest.store.column("checksum")[manifest.rows])
+    state = load_checkpoint_file(run / "checkpoint_last.pt")["task_state"]
+    assert state["training_records_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("task.data=/nowhere/manifests", "no manifest /nowhere/manifests/train.tsv"),
+        ("task.text_encoder=nobody/no-such-model", "text encoder 'nobody/no-such-model'"),
+        ("task.negatives=/nowhere", "no table of negatives in /nowhere"),
+    ],
+)
+def test_the_sentence_is_the_last_line(demo_data, tmp_path, monkeypatch, override, said):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = train(demo_data, tmp_path / "out", "optimization.max_update=5", override)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ecgtext: error: ") and said in last
+    assert not (tmp_path / "out" / "checkpoint_last.pt").exists()
+
+
+def parameters(folder):
+    return load_checkpoint_file(folder / "checkpoint_last.pt")["model"]
+
+
+def assert_same_run(one, other):
+    ours, theirs = parameters(one), parameters(other)
+    assert ours.keys() == theirs.keys()
+    assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
+    assert metrics_rows(one) == metrics_rows(other)
+
+
+LONG = ("optimization.max_update=40", "checkpoint.save_interval_updates=9")
+
+
+@pytest.mark.slow
+def test_killed_between_two_saves_ends_the_same(demo_data, tmp_path):
+    """kill -9 in the second epoch, the same command again: parameters bit for bit, metrics.csv line for line."""
+    assert train(demo_data, tmp_path / "whole", *LONG).returncode == 0
+    command = training_command(demo_data, tmp_path / "killed", *LONG)
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            rows = metrics_rows(tmp_path / "killed") if (tmp_path / "killed" / "metrics.csv").exists() else []
+            if rows and rows[-1]["num_updates"] and int(rows[-1]["num_updates"]) >= 22:
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, "training ended before it could be killed"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    saved = load_checkpoint_file(tmp_path / "killed" / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
+    assert 0 < saved < 40
+    done = train(demo_data, tmp_path / "killed", *LONG)
+    assert done.returncode == 0 and "Loaded checkpoint" in done.stdout + done.stderr
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_workers_do_not_change_the_run(demo_data, tmp_path):
+    for workers in (0, 2):
+        done = train(demo_data, tmp_path / str(workers), *LONG, f"dataset.num_workers={workers}")
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert_same_run(tmp_path / "0", tmp_path / "2")
