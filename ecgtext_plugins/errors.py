@@ -1,4 +1,4 @@
-"""Errors that a user can act on: one sentence that names the thing, what was found, what was expected and the remedy."""
+"""Errors that a user can act on: one sentence with the thing, what was found, what was expected and the remedy."""
 
 
 class EcgTextError(Exception):

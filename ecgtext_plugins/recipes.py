@@ -43,4 +43,6 @@ def find_recipe(name_or_path: str, folder: str = "manifests") -> Path:
     if candidate.is_file():
         return candidate
     names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
-    raise BadRecipe(f"no recipe '{name_or_path}': neither a .yaml file nor one of the shipped names in {folder} ({names})")
+    raise BadRecipe(
+        f"no recipe '{name_or_path}': neither a .yaml file nor one of the shipped names in {folder} ({names})"
+    )

@@ -26,6 +26,22 @@ def demo_data(tmp_path_factory) -> Path:
     raw, data = str(folder / "raw"), str(folder / "data")
     assert main(["demo-corpus", raw, "--records", "120", "--seed", "3", "--workers", "1"]) == 0
     assert main(["manifest", "build", "demo", "--raw", raw, "--dest", data, "--workers", "1"]) == 0
-    assert main(["negatives", "build", data, "--text-encoder", "scratch", "--scratch-width", "32",
-                 "--scratch-layers", "1", "--vocab-size", "300"]) == 0
+    assert (
+        main(
+            [
+                "negatives",
+                "build",
+                data,
+                "--text-encoder",
+                "scratch",
+                "--scratch-width",
+                "32",
+                "--scratch-layers",
+                "1",
+                "--vocab-size",
+                "300",
+            ]
+        )
+        == 0
+    )
     return folder / "data"

@@ -37,8 +37,14 @@ def python(code, cwd=ROOT):
         "model_first": "import ecgtext_plugins.models.dbeta, ecgtext_plugins\necgtext_plugins.register_all()",
         "criterion_first": "import ecgtext_plugins.criterions.ets, ecgtext_plugins\necgtext_plugins.register_all()",
     }.values(),
-    ids=["user_dir", "package_fairseq_user_dir", "fairseq_package", "register_user_dir_register", "model_first",
-         "criterion_first"],
+    ids=[
+        "user_dir",
+        "package_fairseq_user_dir",
+        "fairseq_package",
+        "register_user_dir_register",
+        "model_first",
+        "criterion_first",
+    ],
 )
 def test_every_order(steps):
     done = python(steps + CHECK)
@@ -52,7 +58,9 @@ def test_a_taken_name_is_an_error(kind):
         "model": "from fairseq.models import BaseFairseqModel as B, register_model as r\nname = 'dbeta'",
         "criterion": "from fairseq.criterions import FairseqCriterion as B, register_criterion as r\nname = 'ets'",
     }[kind]
-    code = f"{foreign}\nclass Foreign(B): pass\nr(name)(Foreign)\nimport ecgtext_plugins\necgtext_plugins.register_all()"
+    code = (
+        f"{foreign}\nclass Foreign(B): pass\nr(name)(Foreign)\nimport ecgtext_plugins\necgtext_plugins.register_all()"
+    )
     done = python(code)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
@@ -60,7 +68,8 @@ def test_a_taken_name_is_an_error(kind):
 
 
 def test_import_is_light():
-    code = "import sys, ecgtext_plugins; print([m for m in ('torch', 'fairseq', 'numpy', 'transformers') if m in sys.modules])"
+    heavy = ("torch", "fairseq", "numpy", "transformers")
+    code = f"import sys, ecgtext_plugins; print([m for m in {heavy} if m in sys.modules])"
     assert python(code).stdout.strip() == "[]"
 
 
@@ -79,7 +88,9 @@ def test_another_hydra_application_is_left_alone(tmp_path):
         "main()\n"
     )
     done = subprocess.run([sys.executable, "app.py"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.splitlines() == ["{'a': 1, 'b': {'c': 'text'}}", "[]", "['hydra', 'main', 'schema']"], done.stderr
+    assert done.stdout.splitlines() == ["{'a': 1, 'b': {'c': 'text'}}", "[]", "['hydra', 'main', 'schema']"], (
+        done.stderr
+    )
 
 
 def test_missing_fairseq_is_told():

@@ -29,14 +29,13 @@ class EcgTextModel(nn.Module):
     n_samples : int
         Their usual length.
     config : dict
-        The whole training config, and ``similarity``: how ECG and text features compare, ``dot`` or ``cosine``.
+        The whole training config.
     checkpoint_sha256 : str
     """
 
     def __init__(self, model: nn.Module, tokenizer, config: dict, task_state: dict, checkpoint_sha256: str):
         super().__init__()
-        self.model, self.tokenizer = model, tokenizer
-        self.config = {**config, "similarity": "cosine" if config["model"]["ets_normalize"] else "dot"}
+        self.model, self.tokenizer, self.config = model, tokenizer, config
         self.sample_rate, self.n_samples = float(task_state["sample_rate"]), int(task_state["n_samples"])
         self.max_text_tokens = int(config["task"]["max_text_tokens"])
         self.checkpoint_sha256 = checkpoint_sha256
@@ -92,8 +91,8 @@ def _parts(path: str | Path, state: dict) -> tuple[dict, dict]:
     missing = [key for key in ("model", "cfg", "task_state") if not isinstance(state.get(key), dict)]
     if missing:
         raise BadCheckpoint(
-            f"checkpoint {path} lacks {', '.join(missing)} (found: {', '.join(map(str, state)) or 'nothing'}); expected "
-            "one written by fairseq-hydra-train with task=ecg_text_pretraining"
+            f"checkpoint {path} lacks {', '.join(missing)} (found: {', '.join(map(str, state)) or 'nothing'}); "
+            "expected one written by fairseq-hydra-train with task=ecg_text_pretraining"
         )
     config, task_state = state["cfg"], state["task_state"]
     family = (config.get("model") or {}).get("_name")
@@ -115,5 +114,7 @@ def _load_weights(path: str | Path, model: nn.Module, weights: dict[str, Tensor]
         if key in own and value.shape != own[key].shape
     ]
     if problems:
-        raise BadCheckpoint(f"checkpoint {path} does not fit its own config, {len(problems)} keys; first: {problems[0]}")
+        raise BadCheckpoint(
+            f"checkpoint {path} does not fit its own config, {len(problems)} keys; first: {problems[0]}"
+        )
     model.load_state_dict(weights, strict=True)

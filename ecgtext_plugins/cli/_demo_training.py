@@ -1,4 +1,4 @@
-"""Training as a step of the demo: fairseq-hydra-train in a process of its own, its log in a file, a progress bar here."""
+"""Training as a step of the demo: fairseq-hydra-train in a process of its own, its log in a file, a bar here."""
 
 import csv
 import subprocess

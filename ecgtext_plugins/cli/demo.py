@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "classify held-out patients zero-shot, and draw figures."
     )
     parser.epilog = EPILOG
-    parser.add_argument("--out", default="runs/demo", help="folder of everything that is written (default: %(default)s)")
+    parser.add_argument(
+        "--out", default="runs/demo", help="folder of everything that is written (default: %(default)s)"
+    )
     parser.add_argument("--records", type=int, default=4000, help="records of the corpus (default: %(default)s)")
     parser.add_argument("--max-update", type=int, help="training updates (default: what demo.yaml says)")
     parser.add_argument("--controls", action="store_true", help="also train on shuffled report pairs, as a control")
@@ -46,8 +48,16 @@ def run(args: argparse.Namespace) -> int:
     for name, overrides in runs.items():
         folder = recipes_root() / "examples" / "dbeta" / "pretraining"
         steps.append(
-            ["fairseq-hydra-train", "--config-dir", str(folder), "--config-name", "demo",
-             f"task.data={data / 'manifests'}", f"hydra.run.dir={out / name}", *overrides]
+            [
+                "fairseq-hydra-train",
+                "--config-dir",
+                str(folder),
+                "--config-name",
+                "demo",
+                f"task.data={data / 'manifests'}",
+                f"hydra.run.dir={out / name}",
+                *overrides,
+            ]
             + ([f"optimization.max_update={args.max_update}"] if args.max_update else [])
         )
     for place, command in enumerate(steps, start=1):
@@ -76,4 +86,6 @@ def _step(place: int, total: int, command: list[str], out: Path) -> None:
         code, log = subprocess.call([sys.executable, "-m", "ecgtext_plugins.cli.main", *command[1:]]), None
     if code:
         where = f"; its log is {log}" if log else ", as said above"
-        raise BadEnvironment(f"step {place} of the demo stopped with exit code {code}{where}; the same command continues")
+        raise BadEnvironment(
+            f"step {place} of the demo stopped with exit code {code}{where}; the same command continues"
+        )

@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=positive,
-        default=os.cpu_count() or 1,
-        help="processes; same result (default: the CPUs, %(default)s)",
+        default=min(8, os.cpu_count() or 1),
+        help="processes; same result (default: the CPUs up to 8, here %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -31,7 +31,8 @@ class MemOptions(FairseqDataclass):
     """Options of masked ECG modelling."""
 
     mem_target: str = field(
-        default="original", metadata={"help": "predict the original ECG, or the lead-masked input as the release (input)"}
+        default="original",
+        metadata={"help": "predict the original ECG, or the lead-masked input as the release (input)"},
     )
     mem_normalize: bool = field(
         default=True, metadata={"help": "targets to zero mean and unit variance per record and lead"}

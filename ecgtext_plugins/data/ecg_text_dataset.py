@@ -47,9 +47,7 @@ class EcgTextDataset(Dataset):
         When the manifest is empty or holds records without a report.
     """
 
-    def __init__(
-        self, manifest: Manifest, tokenizer, options: EcgTextOptions, negatives: NegativesTable | None = None
-    ):
+    def __init__(self, manifest: Manifest, tokenizer, options: EcgTextOptions, negatives: NegativesTable | None = None):
         if len(manifest.rows) == 0:
             raise BadManifest(f"{manifest.path} lists no record: expected at least one; build it with other fractions")
         if options.negative_ratio > 0 and negatives is None:

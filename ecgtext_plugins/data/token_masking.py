@@ -6,7 +6,11 @@ IGNORED = -100
 
 
 def mask_tokens(
-    ids: np.ndarray, maskable: np.ndarray, probability: float, mask_id: int, random_ids: np.ndarray,
+    ids: np.ndarray,
+    maskable: np.ndarray,
+    probability: float,
+    mask_id: int,
+    random_ids: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mask one report.

@@ -1,4 +1,4 @@
-"""Strided convolutions that turn (B, 12, T) millivolts into (B, C, N) frames, as in wav2vec 2.0 but with 12 leads in."""
+"""Strided convolutions that turn (B, 12, T) millivolts into (B, C, N) frames, as wav2vec 2.0 does for one channel."""
 
 import ast
 
@@ -105,7 +105,9 @@ class ConvStem(nn.Module):
             When T is too short for one frame.
         """
         if self.n_frames(ecg.shape[-1]) < 1:
-            raise ValueError(f"an ECG of {ecg.shape[-1]} samples is too short: one frame takes {self.samples_per_frame}")
+            raise ValueError(
+                f"an ECG of {ecg.shape[-1]} samples is too short: one frame takes {self.samples_per_frame}"
+            )
         for block in self.conv_layers:
             ecg = block(ecg)
         return ecg

@@ -1,4 +1,4 @@
-"""D-BETA (ICML 2025, arXiv 2410.02131): masked ECG-text autoencoder with ECG, text and fusion encoders and four heads."""
+"""D-BETA (ICML 2025, arXiv 2410.02131): masked ECG-text autoencoder: two encoders, fusion, four heads."""
 
 import math
 from collections.abc import Collection
@@ -61,7 +61,9 @@ class DBeta(nn.Module):
     def __init__(self, config: DBetaConfig, language_encoder: nn.Module):
         super().__init__()
         if not 1 <= config.mem_layer <= config.num_top_layer:
-            raise ValueError(f"mem_layer={config.mem_layer} must lie between 1 and num_top_layer={config.num_top_layer}")
+            raise ValueError(
+                f"mem_layer={config.mem_layer} must lie between 1 and num_top_layer={config.num_top_layer}"
+            )
         self.config = config
         width = config.hidden_dim
         self.class_embedding = nn.Parameter(torch.rand(config.encoder_embed_dim))
@@ -79,8 +81,12 @@ class DBeta(nn.Module):
         self.unimodal_language_pooler = Pooler(width)
         self.mlm_head = TokenHead(width, language_encoder.config.vocab_size)
         self.mim_head = MemDecoder(
-            width, config.mem_decoder_hidden_dim, config.mem_decoder_num_layers, config.mem_decoder_num_heads,
-            config.in_d, self.ecg_encoder.feature_extractor.samples_per_frame,
+            width,
+            config.mem_decoder_hidden_dim,
+            config.mem_decoder_num_layers,
+            config.mem_decoder_num_heads,
+            config.in_d,
+            self.ecg_encoder.feature_extractor.samples_per_frame,
         )
         self.itm_head = MatchHead(width)
         for name, module in self.named_modules():
@@ -172,7 +178,7 @@ class DBeta(nn.Module):
         Returns
         -------
         dict
-            ``ecg_features``, ``text_features`` (B, D); with fusion ``text_streams``, ``ecg_streams``: lists over layers;
+            ``ecg_features``, ``text_features`` (B, D); with fusion ``text_streams``, ``ecg_streams``, one a layer;
             ``mlm_logits`` (M, V) or (B, L, V); ``mem_logits`` (B, N, 12, P), ``mem_removed`` (B, N), ``mem_restore``
             (B, N); ``etm_features`` (B, 2 D), ``etm_logits`` (B, 2).
 

@@ -52,8 +52,15 @@ class EcgEncoder(nn.Module):
         self.dropout_input = nn.Dropout(config.dropout_input)
         self.conv_pos = PositionalConv(width, config.conv_pos, config.conv_pos_groups)
         self.encoder = TransformerEncoder(
-            config.encoder_layers, width, config.encoder_ffn_embed_dim, config.encoder_attention_heads, config.dropout,
-            config.attention_dropout, config.activation_dropout, config.encoder_layerdrop, config.layer_norm_first,
+            config.encoder_layers,
+            width,
+            config.encoder_ffn_embed_dim,
+            config.encoder_attention_heads,
+            config.dropout,
+            config.attention_dropout,
+            config.activation_dropout,
+            config.encoder_layerdrop,
+            config.layer_norm_first,
             config.initializer_range,
         )
 

@@ -66,7 +66,7 @@ def ets_loss(logits: Tensor, labels: Tensor, reduction: str = "sum_per_row") -> 
 
 
 def retrieval_counts(logits: Tensor, report_id: Tensor, text_report_id: Tensor, is_aligned: Tensor) -> tuple[int, int]:
-    """In-batch retrieval: for rows that show their own report, is the best-scoring text that report (word for word)?
+    """Count ECGs whose best-scoring text of the batch is their report, word for word, among those that show it.
 
     Returns
     -------

@@ -44,7 +44,7 @@ class TokenHead(nn.Module):
 
 
 class MatchHead(nn.Module):
-    """Two-class matching head on the concatenated pooled features (text, ECG): (B, 2 D) -> (B, 2), class 1 = aligned."""
+    """Two-class matching head on the concatenated pooled features (text, ECG); class 1 = aligned."""
 
     def __init__(self, width: int):
         super().__init__()

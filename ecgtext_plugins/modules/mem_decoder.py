@@ -9,7 +9,7 @@ TABLE_LENGTH = 512  # positions in the published checkpoints' buffer, the class 
 
 
 def sinusoids(length: int, width: int) -> Tensor:
-    """Fixed positional encoding (Vaswani et al. 2017): sine in even, cosine in odd columns; shape (1, length, width)."""
+    """Fixed positional encoding (Vaswani et al. 2017): sine in even, cosine in odd columns; (1, length, width)."""
     position = torch.arange(length, dtype=torch.float32)[:, None]
     frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
     table = torch.zeros(1, length, width)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class MaskedPatches(NamedTuple):
-    """Kept frames (B, K, D), `removed` (B, N) 1.0 where a patch was taken away, `restore` (B, N) places for the decoder."""
+    """Kept frames (B, K, D), `removed` (B, N) 1.0 where a patch is gone, `restore` (B, N) their places."""
 
     kept: Tensor
     removed: Tensor

@@ -29,7 +29,13 @@ class EncoderLayer(nn.Module):
     """Self-attention and feed-forward block; the activation is computed in float32."""
 
     def __init__(
-        self, width: int, ffn: int, heads: int, dropout: float, attention_dropout: float, activation_dropout: float,
+        self,
+        width: int,
+        ffn: int,
+        heads: int,
+        dropout: float,
+        attention_dropout: float,
+        activation_dropout: float,
         norm_first: bool,
     ):
         super().__init__()
@@ -60,8 +66,16 @@ class TransformerEncoder(nn.Module):
     """Stack of `EncoderLayer`; post-norm models normalise their input once, pre-norm models their output."""
 
     def __init__(
-        self, layers: int, width: int, ffn: int, heads: int, dropout: float = 0.1, attention_dropout: float = 0.1,
-        activation_dropout: float = 0.0, layerdrop: float = 0.0, norm_first: bool = False,
+        self,
+        layers: int,
+        width: int,
+        ffn: int,
+        heads: int,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        activation_dropout: float = 0.0,
+        layerdrop: float = 0.0,
+        norm_first: bool = False,
         initializer_range: float = 0.02,
     ):
         super().__init__()

@@ -68,6 +68,7 @@ def training_curves(metrics: Mapping[str, Mapping[str, np.ndarray]], names: Sequ
         When there is nothing to draw.
     """
     columns = dict.fromkeys(name for table in metrics.values() for name in table if name not in _KEYS)
+    columns |= {"lr": columns.pop("lr")} if "lr" in columns else {}  # last
     drawn = [
         name
         for name in (columns if names is None else names)

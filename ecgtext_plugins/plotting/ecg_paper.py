@@ -153,6 +153,8 @@ def _draw_lead(
         axes.plot([left, left], [baseline - 3, baseline + 3], color=INK, linewidth=0.6, zorder=3)
     axes.text(left + 1.0, baseline + 9.0, lead, fontsize=9, fontweight="bold", va="bottom", **_TEXT)
     part = signal[round(span[0] * rate) : round(span[1] * rate)]
+    if not len(part):
+        return  # the recording has ended
     if not np.isfinite(part).any():
         axes.text(left + 4.0, baseline, "no signal", fontsize=8, va="center", **_TEXT)
         return

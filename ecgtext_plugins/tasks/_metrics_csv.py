@@ -7,8 +7,18 @@ from pathlib import Path
 from ecgtext_plugins.atomic_files import write_text
 
 COLUMNS = (
-    "split", "epoch", "num_updates", "lr", "loss", "mlm_loss", "mem_loss", "etm_loss", "ets_loss", "mlm_accuracy",
-    "etm_accuracy", "retrieval_accuracy",
+    "split",
+    "epoch",
+    "num_updates",
+    "lr",
+    "loss",
+    "mlm_loss",
+    "mem_loss",
+    "etm_loss",
+    "ets_loss",
+    "mlm_accuracy",
+    "etm_accuracy",
+    "retrieval_accuracy",
 )
 
 

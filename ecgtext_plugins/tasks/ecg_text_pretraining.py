@@ -29,10 +29,14 @@ from ecgtext_plugins.text.encoders import load_text_encoder, load_tokenizer, res
 class EcgTextPretrainingConfig(FairseqDataclass):
     """Keys of `task=ecg_text_pretraining`."""
 
-    data: str = field(default=MISSING, metadata={"help": "folder of the manifests {train,valid}.tsv, usually DATA/manifests"})
+    data: str = field(
+        default=MISSING, metadata={"help": "folder of the manifests {train,valid}.tsv, usually DATA/manifests"}
+    )
     text_encoder: str = field(
         default="google/flan-t5-base",
-        metadata={"help": "Hugging Face name or folder, or scratch: DATA/text_encoder as made by ecgtext negatives build"},
+        metadata={
+            "help": "Hugging Face name or folder, or scratch: DATA/text_encoder as made by ecgtext negatives build"
+        },
     )
     max_text_tokens: int = field(default=254, metadata={"help": "longer reports are cut to this many tokens"})
     crop_samples: Optional[int] = field(
@@ -96,9 +100,14 @@ class EcgTextPretrainingTask(FairseqTask):
         if cfg.negative_ratio > 0:
             negatives = NegativesTable.open(cfg.negatives or manifest.store.folder / "negatives", manifest.store)
         options = EcgTextOptions(
-            seed=cfg.seed, crop_samples=cfg.crop_samples, lead_mask_prob=cfg.mask_leads_prob,
-            keep_one_lead=cfg.keep_one_lead, mlm_prob=cfg.mlm_prob, mlm_on_negatives=cfg.mlm_on_negatives,
-            negative_ratio=cfg.negative_ratio, max_text_tokens=cfg.max_text_tokens,
+            seed=cfg.seed,
+            crop_samples=cfg.crop_samples,
+            lead_mask_prob=cfg.mask_leads_prob,
+            keep_one_lead=cfg.keep_one_lead,
+            mlm_prob=cfg.mlm_prob,
+            mlm_on_negatives=cfg.mlm_on_negatives,
+            negative_ratio=cfg.negative_ratio,
+            max_text_tokens=cfg.max_text_tokens,
             shuffle_reports=cfg.shuffle_reports and training,
         )
         dataset = EcgTextDataset(manifest, self.tokenizer, options, negatives)

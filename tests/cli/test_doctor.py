@@ -66,9 +66,11 @@ def test_transformers_broken_by_something_else_is_bad(versions, monkeypatch):
 
 def test_name_of_another_plugin_is_bad_in_the_words_of_registration(monkeypatch):
     sentence = "the fairseq task 'ecg_text_pretraining' is other.Task, expected the one of ecgtext_plugins"
-    monkeypatch.setattr(doctor, "REGISTRATION_CODE", (
-        f'from ecgtext_plugins.errors import BadEnvironment\nraise BadEnvironment("""{sentence}""")\n'
-    ))
+    monkeypatch.setattr(
+        doctor,
+        "REGISTRATION_CODE",
+        (f'from ecgtext_plugins.errors import BadEnvironment\nraise BadEnvironment("""{sentence}""")\n'),
+    )
     (finding,) = doctor.check_registration()
     assert finding.status == "bad" and finding.found == sentence
 
@@ -76,7 +78,8 @@ def test_name_of_another_plugin_is_bad_in_the_words_of_registration(monkeypatch)
 def test_probe_returns_the_last_line_and_whether_it_worked():
     assert doctor.probe("print('a'); print('b')") == (True, "b")
     assert doctor.probe("import nothing_of_this_name") == (
-        False, "ModuleNotFoundError: No module named 'nothing_of_this_name'"
+        False,
+        "ModuleNotFoundError: No module named 'nothing_of_this_name'",
     )
     assert doctor.probe("import os; os._exit(7)") == (False, "no output, exit status 7")
 

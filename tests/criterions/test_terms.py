@@ -9,9 +9,19 @@ from ecgtext_plugins.modules.dbeta import DBeta, DBetaConfig
 from ecgtext_plugins.text.encoders import build_text_encoder
 
 SIZES = {
-    "conv_feature_layers": "[(16, 2, 2)] * 3", "conv_pos": 8, "conv_pos_groups": 4, "encoder_layers": 1,
-    "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4, "hidden_dim": 32, "num_heads": 4,
-    "num_top_layer": 1, "mem_layer": 1, "mem_decoder_hidden_dim": 16, "mem_decoder_num_layers": 1,
+    "conv_feature_layers": "[(16, 2, 2)] * 3",
+    "conv_pos": 8,
+    "conv_pos_groups": 4,
+    "encoder_layers": 1,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 4,
+    "hidden_dim": 32,
+    "num_heads": 4,
+    "num_top_layer": 1,
+    "mem_layer": 1,
+    "mem_decoder_hidden_dim": 16,
+    "mem_decoder_num_layers": 1,
     "mem_decoder_num_heads": 4,
 }
 
@@ -33,15 +43,21 @@ def sample():
     return {
         "id": torch.arange(4),
         "net_input": {
-            "ecg": original.masked_fill(hidden[:, :, None], 0.0), "ecg_padding_mask": None,
-            "text": torch.randint(3, 50, (4, 7), generator=rng), "text_padding_mask": torch.zeros(4, 7, dtype=torch.bool),
+            "ecg": original.masked_fill(hidden[:, :, None], 0.0),
+            "ecg_padding_mask": None,
+            "text": torch.randint(3, 50, (4, 7), generator=rng),
+            "text_padding_mask": torch.zeros(4, 7, dtype=torch.bool),
         },
         "target": {
-            "ecg_original": original, "lead_mask": hidden, "mlm_labels": labels,
-            "is_aligned": torch.tensor([1, 0, 1, 1]), "report_id": torch.tensor([5, 6, 5, 8]),
+            "ecg_original": original,
+            "lead_mask": hidden,
+            "mlm_labels": labels,
+            "is_aligned": torch.tensor([1, 0, 1, 1]),
+            "report_id": torch.tensor([5, 6, 5, 8]),
             "text_report_id": torch.tensor([5, 9, 5, 8]),
         },
-        "ntokens": 28, "nsentences": 4,
+        "ntokens": 28,
+        "nsentences": 4,
     }
 
 

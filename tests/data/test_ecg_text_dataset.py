@@ -71,7 +71,9 @@ def test_swapped_text_survives_masking(parts):
     assert int((target["is_aligned"] == 0).sum()) == 8
     assert torch.equal(target["is_aligned"] == 1, target["report_id"] == target["text_report_id"])
     unmasked = torch.where(target["mlm_labels"] >= 0, target["mlm_labels"], text)
-    for row, padding, report in zip(unmasked, sample["net_input"]["text_padding_mask"], target["text_report_id"], strict=True):
+    for row, padding, report in zip(
+        unmasked, sample["net_input"]["text_padding_mask"], target["text_report_id"], strict=True
+    ):
         assert row[~padding].tolist() == tokenizer(store.report_text(int(report)))["input_ids"]
     assert (target["mlm_labels"] >= 0).any()
     scored_negatives = (target["mlm_labels"][target["is_aligned"] == 0] >= 0).sum()

@@ -14,8 +14,17 @@ def test_parse_conv_layers():
 
 @pytest.mark.parametrize(
     "text",
-    ["__import__('os').system('true')", "[(1, 2)]", "[]", "4", "[(256, 2, 2)] * 'a'", "[(256, -2, 2)]", "[(1, 2, 3)",
-     "[(True, 2, 2)]", "[(1.5, 2, 2)]"],
+    [
+        "__import__('os').system('true')",
+        "[(1, 2)]",
+        "[]",
+        "4",
+        "[(256, 2, 2)] * 'a'",
+        "[(256, -2, 2)]",
+        "[(1, 2, 3)",
+        "[(True, 2, 2)]",
+        "[(1.5, 2, 2)]",
+    ],
 )
 def test_parse_refuses_everything_else(text):
     with pytest.raises(ValueError, match="conv_feature_layers"):

@@ -7,17 +7,38 @@ from ecgtext_plugins.modules.dbeta import HEADS, DBeta, DBetaConfig
 from ecgtext_plugins.text.encoders import build_text_encoder
 
 TINY = {
-    "conv_feature_layers": "[(16, 2, 2)] * 3", "conv_pos": 8, "conv_pos_groups": 4, "encoder_layers": 1,
-    "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4, "hidden_dim": 32, "num_heads": 4,
-    "num_top_layer": 2, "mem_layer": 1, "mem_decoder_hidden_dim": 16, "mem_decoder_num_layers": 1,
+    "conv_feature_layers": "[(16, 2, 2)] * 3",
+    "conv_pos": 8,
+    "conv_pos_groups": 4,
+    "encoder_layers": 1,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 4,
+    "hidden_dim": 32,
+    "num_heads": 4,
+    "num_top_layer": 2,
+    "mem_layer": 1,
+    "mem_decoder_hidden_dim": 16,
+    "mem_decoder_num_layers": 1,
     "mem_decoder_num_heads": 4,
 }
 T5_BASE = {
-    "vocab_size": 32128, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12,
-    "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False,
+    "vocab_size": 32128,
+    "d_model": 768,
+    "d_kv": 64,
+    "d_ff": 2048,
+    "num_layers": 12,
+    "num_heads": 12,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
 }
 T5_TINY = {
-    "vocab_size": 50, "d_model": 24, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 3,
+    "vocab_size": 50,
+    "d_model": 24,
+    "d_kv": 8,
+    "d_ff": 32,
+    "num_layers": 1,
+    "num_heads": 3,
     "feed_forward_proj": "gated-gelu",
 }
 

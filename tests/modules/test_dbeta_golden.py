@@ -38,7 +38,9 @@ def golden(request, shared, reference):
     model = DBeta(config, build_text_encoder(t5))
     model.load_state_dict(checkpoint["model"], strict=True)
     batch = {
-        "ecg": reference["ecg"], "text": reference["text"], "text_padding_mask": reference["text_attention_mask"] == 0
+        "ecg": reference["ecg"],
+        "text": reference["text"],
+        "text_padding_mask": reference["text_attention_mask"] == 0,
     }
     return model.eval(), batch, request.param
 
@@ -60,8 +62,10 @@ def test_forward_without_masking(golden, reference):
     model, batch, prefix = golden
     out = model(**batch, mask=False)
     arrays = {
-        "uni_modal_text_feats": out["text_features"], "multi_modal_text_feats": out["text_streams"][-1],
-        "multi_modal_ecg_feats": out["ecg_streams"][-1], "multi_modal_cls_feats": out["etm_features"],
+        "uni_modal_text_feats": out["text_features"],
+        "multi_modal_text_feats": out["text_streams"][-1],
+        "multi_modal_ecg_feats": out["ecg_streams"][-1],
+        "multi_modal_cls_feats": out["etm_features"],
         "etm_logits": out["etm_logits"],
     }
     for name, array in arrays.items():
@@ -74,12 +78,18 @@ def test_forward_with_masking_and_losses(golden, reference):
     model, batch, prefix = golden
     out = model(**batch, mask_noise=reference["mask_noise"])
     arrays = {
-        "uni_modal_text_feats": out["text_features"], "uni_modal_ecg_feats": out["ecg_features"],
-        "mem_masks": out["mem_removed"], "mem_ids_restore": out["mem_restore"],
-        "multi_modal_text_feats_2": out["text_streams"][1], "multi_modal_ecg_feats_2": out["ecg_streams"][1],
-        "multi_modal_text_feats": out["text_streams"][-1], "multi_modal_ecg_feats": out["ecg_streams"][-1],
-        "multi_modal_cls_feats": out["etm_features"], "mlm_logits": out["mlm_logits"],
-        "mem_logits": out["mem_logits"], "etm_logits": out["etm_logits"],
+        "uni_modal_text_feats": out["text_features"],
+        "uni_modal_ecg_feats": out["ecg_features"],
+        "mem_masks": out["mem_removed"],
+        "mem_ids_restore": out["mem_restore"],
+        "multi_modal_text_feats_2": out["text_streams"][1],
+        "multi_modal_ecg_feats_2": out["ecg_streams"][1],
+        "multi_modal_text_feats": out["text_streams"][-1],
+        "multi_modal_ecg_feats": out["ecg_streams"][-1],
+        "multi_modal_cls_feats": out["etm_features"],
+        "mlm_logits": out["mlm_logits"],
+        "mem_logits": out["mem_logits"],
+        "etm_logits": out["etm_logits"],
     }
     for name, array in arrays.items():
         assert_parity(array, reference[f"{prefix}masked_{name}"].numpy())
@@ -103,10 +113,12 @@ def test_forward_with_masking_and_losses(golden, reference):
         assert loss.item() == pytest.approx(reference[f"{prefix}release_loss_{place}"], rel=1e-5)
     assert sum(losses).item() == pytest.approx(reference[f"{prefix}release_loss"], rel=1e-5)
     assert mlm_counts(positioned, labels) == (
-        reference[f"{prefix}release_mlm_correct"], reference[f"{prefix}release_mlm_count"]
+        reference[f"{prefix}release_mlm_correct"],
+        reference[f"{prefix}release_mlm_count"],
     )
     assert etm_counts(out["etm_logits"], aligned) == (
-        reference[f"{prefix}release_etm_correct"], reference[f"{prefix}release_etm_count"]
+        reference[f"{prefix}release_etm_correct"],
+        reference[f"{prefix}release_etm_count"],
     )
     if prefix:
         assert ets_loss(logits, pairs, "sum_per_row").item() == pytest.approx(reference["withmask_ets_paper"], rel=1e-5)

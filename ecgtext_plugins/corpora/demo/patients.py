@@ -55,7 +55,7 @@ def draw_patient(rng: np.random.Generator) -> Patient:
     ectopic = _ORIGINS[rng.integers(len(_ORIGINS))] + 0.15 * rng.standard_normal(3)
     return Patient(
         tendency=draw_tendency(rng),
-        frontal=float(np.clip(rng.normal(0.0, 0.35), -0.9, 0.6)),
+        frontal=float(np.clip(rng.normal(0.0, 0.33), -0.8, 0.5)),
         horizontal=float(np.clip(rng.normal(0.0, 0.18), -0.4, 0.4)),
         lead_gain=np.exp(0.10 * np.clip(rng.standard_normal(8), -2, 2)),
         amplitude=float(np.exp(np.clip(rng.normal(-0.05, 0.2), -0.4, 0.4))),

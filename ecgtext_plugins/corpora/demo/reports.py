@@ -33,7 +33,9 @@ def write_report(diagnosis: Diagnosis, recording: Recording, noise: float, rng: 
     list of str
         The rhythm first, other findings in any order, possibly a remark, a verdict (rarely none).
     """
-    if diagnosis.normal and rng.random() < _IDENTICAL:
+    deviation = _axis_deviation(recording)
+    unremarkable = diagnosis.normal and not deviation
+    if unremarkable and rng.random() < _IDENTICAL:
         return list(NORMAL)
     rhythm, *others = diagnosis.findings
     words = _words(diagnosis, recording)
@@ -41,7 +43,7 @@ def write_report(diagnosis: Diagnosis, recording: Recording, noise: float, rng: 
     lines.sort(key=lambda line: not line.startswith("with "))  # "with ..." follows the rhythm
     lines.insert(0, _phrase(rhythm, words, rng))
     lines += _remarks(diagnosis, recording, noise, rng)
-    if diagnosis.normal:
+    if unremarkable:
         last = LAST_NORMAL
     elif others or rhythm == "atrial_fibrillation":
         last = LAST_ABNORMAL
@@ -68,15 +70,18 @@ def _phrase(finding: str, words: dict[str, str], rng: np.random.Generator) -> st
     return choice[int(len(choice) * rng.random() ** 1.3)].format(**words)  # the first ones are commoner
 
 
+def _axis_deviation(recording: Recording) -> str:
+    """Return the statement on the frontal axis of the QRS, empty where it is ordinary."""
+    axis = recording.axes[1]
+    return "Left axis deviation" if -90 <= axis < -30 else "Right axis deviation" if 95 < axis <= 180 else ""
+
+
 def _remarks(diagnosis: Diagnosis, recording: Recording, noise: float, rng: np.random.Generator) -> list[str]:
     """Return statements that are no findings: the true axis, the atria, the recording's quality."""
     remarks = []
-    axis = recording.axes[1]
-    if diagnosis.waveform != "low_voltage" and not diagnosis.normal and rng.random() < 0.5:
-        if -90 <= axis < -30:
-            remarks.append("Left axis deviation")
-        elif 95 < axis <= 180:
-            remarks.append("Right axis deviation")
+    deviation = _axis_deviation(recording)
+    if deviation and diagnosis.waveform != "low_voltage" and (diagnosis.normal or rng.random() < 0.5):
+        remarks.append(deviation)
     if diagnosis.rhythm != "atrial_fibrillation" and not diagnosis.normal and rng.random() < 0.05:
         remarks.append(ATRIAL_EXTRAS[rng.integers(len(ATRIAL_EXTRAS))])
     if noise > 1.7 and rng.random() < 0.3:

@@ -10,7 +10,7 @@ from ecgtext_plugins.corpora.demo.findings import Diagnosis
 from ecgtext_plugins.corpora.demo.leads import twelve_leads
 from ecgtext_plugins.corpora.demo.noise import draw_fibrillation, draw_noise
 from ecgtext_plugins.corpora.demo.patients import Patient
-from ecgtext_plugins.corpora.demo.rhythm import Beats, P, draw_beats
+from ecgtext_plugins.corpora.demo.rhythm import QRS, Beats, P, T, draw_beats
 from ecgtext_plugins.corpora.demo.waves import join_waves, render_waves
 
 RATE, SECONDS, GAIN = 500, 10, 200  # Hz, s, counts per mV
@@ -46,7 +46,8 @@ def synthesize(diagnosis: Diagnosis, patient: Patient, rng: np.random.Generator)
     waves, width = conducted_beat(diagnosis, patient, beats.qt, rng)
     atrial = waves.of(P)
     shown = ~beats.ectopic[:, None] & (beats.has_p[:, None] | ~atrial)
-    axes = tuple(_axis(waves.leads[:, waves.of(anchor)].sum(axis=1)) for anchor in range(3))
+    peaked = waves.timing[1] == 0  # the shift of the ST segment, flat, has no axis
+    axes = tuple(_axis(waves.leads[:, waves.of(anchor) & peaked].sum(axis=1)) for anchor in (P, QRS, T))
     if diagnosis.pvc:
         extra, _ = premature_beat(patient, 0.5 if diagnosis.waveform == "low_voltage" else 1.0, rng)
         shown = np.concatenate([shown, np.repeat(beats.ectopic[:, None], len(extra.anchor), axis=1)], axis=1)

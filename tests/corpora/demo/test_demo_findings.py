@@ -86,7 +86,9 @@ def test_rate_and_regularity_of_sinus_rhythms(rhythm, rate, low, high):
         assert low <= 60 / intervals.mean() <= high
         assert abs(60 / intervals.mean() - rate) < 0.05 * rate
         assert intervals.std() / intervals.mean() < 0.06
-        assert np.median(leads["II"][conducted(recording) - round((recording.beats.pr - 0.05) * RATE)]) > 0.02  # P waves
+        assert (
+            np.median(leads["II"][conducted(recording) - round((recording.beats.pr - 0.05) * RATE)]) > 0.02
+        )  # P waves
 
 
 @pytest.mark.parametrize("rate", [58, 90, 140])
@@ -144,9 +146,13 @@ def test_qrs_width(waveform, low, high):
 def test_left_bundle_branch_block():
     for leads, recording in strips(Diagnosis("sinus_rhythm", 70, "left_bundle_branch_block")):
         onsets = conducted(recording)
-        beats = {name: np.median([lead[o : o + 95] - lead[o - 4] for o in onsets], axis=0) for name, lead in leads.items()}
+        beats = {
+            name: np.median([lead[o : o + 95] - lead[o - 4] for o in onsets], axis=0) for name, lead in leads.items()
+        }
         for name in ("I", "aVL", "V5", "V6"):
-            assert beats[name].max() > 0.25 and beats[name][: round(0.9 * recording.width * RATE)].min() > -0.12, name  # R without Q or S
+            assert beats[name].max() > 0.25 and beats[name][: round(0.9 * recording.width * RATE)].min() > -0.12, (
+                name
+            )  # R without Q or S
             assert (beats[name] > 0.4 * beats[name].max()).sum() > 0.05 * RATE, name  # broad
             assert t_extreme(leads[name], onsets, recording, recording.width) < -0.08, name
         for name in ("V1", "V2", "V3"):
@@ -169,7 +175,9 @@ def test_right_bundle_branch_block():
         for name in ("I", "V5", "V6"):
             beat = np.median([leads[name][o : o + stop] - leads[name][o - 4] for o in onsets], axis=0)
             assert beat[round(0.5 * stop) :].min() < -0.12, name
-            assert (beat[round(0.5 * stop) :] < 0.4 * beat[round(0.5 * stop) :].min()).sum() >= 0.03 * RATE, name  # wide
+            assert (beat[round(0.5 * stop) :] < 0.4 * beat[round(0.5 * stop) :].min()).sum() >= 0.03 * RATE, (
+                name
+            )  # wide
 
 
 RAISED = {

@@ -85,7 +85,9 @@ def mean_beat(lead, peaks):
 
 
 def test_lead_ii_resembles_neurokits_simulation():
-    theirs = neurokit2.ecg_simulate(duration=10, sampling_rate=500, heart_rate=72, method="ecgsyn", noise=0, random_state=1)
+    theirs = neurokit2.ecg_simulate(
+        duration=10, sampling_rate=500, heart_rate=72, method="ecgsyn", noise=0, random_state=1
+    )
     their_peaks = neurokit2.ecg_peaks(theirs, sampling_rate=500)[1]["ECG_R_Peaks"]
     their_beat = mean_beat(theirs, their_peaks)
     their_power = np.abs(np.fft.rfft(theirs - theirs.mean())) ** 2
@@ -98,7 +100,9 @@ def test_lead_ii_resembles_neurokits_simulation():
     alike, ours = [], []
     for seed in range(12):
         patient = draw_patient(np.random.default_rng([1, seed]))
-        lead = synthesize(Diagnosis("sinus_rhythm", 72), patient, np.random.default_rng([2, seed])).clean[1].astype(float)
+        lead = (
+            synthesize(Diagnosis("sinus_rhythm", 72), patient, np.random.default_rng([2, seed])).clean[1].astype(float)
+        )
         peaks = neurokit2.ecg_peaks(lead, sampling_rate=500)[1]["ECG_R_Peaks"]
         alike.append(float(mean_beat(lead, peaks) @ their_beat))
         ours.append(shares(np.abs(np.fft.rfft(lead - lead.mean())) ** 2))
