@@ -43,9 +43,13 @@ def train(command: list[str], out: Path) -> tuple[int, Path]:
     if done >= total:
         print(f"already trained for {done} updates: {folder / 'checkpoint_last.pt'}")
         return 0, log
-    tail = Path(sys.executable).with_name("fairseq-hydra-train")
-    with open(log, "a", encoding="utf-8") as handle, tqdm(total=total, initial=done, unit="update") as bar:
-        process = subprocess.Popen([str(tail), *command[1:]], stdout=handle, stderr=subprocess.STDOUT)
+    program = Path(sys.executable).with_name("fairseq-hydra-train")
+    pace = 0.5 if sys.stderr.isatty() else 30.0  # seconds between two states of the bar
+    with (
+        open(log, "a", encoding="utf-8") as handle,
+        tqdm(total=total, initial=done, unit="update", mininterval=pace) as bar,
+    ):
+        process = subprocess.Popen([str(program), *command[1:]], stdout=handle, stderr=subprocess.STDOUT)
         try:
             while process.poll() is None:
                 time.sleep(1.0)
