@@ -46,6 +46,28 @@ class BatchedDataset(FairseqDataset):
             return np.arange(len(self), dtype=np.int64)
         return generator("batch_order", self.seed, self.dataset.epoch).permutation(len(self)).astype(np.int64)
 
+    def batch_by_size(
+        self,
+        indices: np.ndarray,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[np.ndarray]:
+        """Cut `indices` into batches of at most `max_sentences` records and `max_tokens` ECG samples.
+
+        fairseq's own function, as it is compiled today, drops what is left over at the end; here every record is in a
+        batch, so that the last one may be smaller and no multiple of `required_batch_size_multiple`.
+        """
+        batches, start, longest = [], 0, 0
+        for place, size in enumerate(self.sizes[indices]):
+            longest = max(longest, int(size))
+            count = place - start + 1
+            full = max_sentences is not None and count > max_sentences
+            if place > start and (full or (max_tokens is not None and count * longest > max_tokens)):
+                batches.append(indices[start:place])
+                start, longest = place, int(size)
+        return [*batches, indices[start:]] if len(indices) else batches
+
     def num_tokens(self, index: int) -> int:
         """ECG samples of a record, for `dataset.max_tokens`."""
         return int(self.sizes[index])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
+import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed import utils as distributed_utils
 from fairseq.tasks import FairseqTask, register_task
@@ -65,6 +66,7 @@ class EcgTextPretrainingTask(FairseqTask):
 
     def __init__(self, cfg: EcgTextPretrainingConfig):
         super().__init__(cfg)
+        self._manifest_path(cfg.data, "train")
         self.text_encoder = resolve_text_encoder(cfg.text_encoder, Path(cfg.data).parent)
         self.tokenizer = load_tokenizer(self.text_encoder)
         self.state.merge_state_dict({"text_encoder_files": text_encoder_files(self.text_encoder)})
@@ -78,14 +80,15 @@ class EcgTextPretrainingTask(FairseqTask):
         """Build the task."""
         return cls(cfg, **kwargs)
 
-    def _manifest(self, split: str) -> Manifest:
-        path = Path(self.cfg.data) / f"{split}.tsv"
+    @staticmethod
+    def _manifest_path(data: str, split: str) -> Path:
+        path = Path(data) / f"{split}.tsv"
         if not path.is_file():
             raise BadManifest(
-                f"no manifest {path}: expected task.data={self.cfg.data} to be the folder manifests of a store; "
-                "build one with ecgtext manifest build"
+                f"no manifest {path}: expected task.data={data} to be the folder manifests of a store; build one with "
+                "ecgtext manifest build"
             )
-        return read_manifest(path)
+        return path
 
     @told_in_one_sentence
     def build_text_encoder(self):
@@ -95,7 +98,11 @@ class EcgTextPretrainingTask(FairseqTask):
     @told_in_one_sentence
     def load_dataset(self, split: str, combine: bool = False, **kwargs) -> None:
         """Open the manifest of `split`; draws are new each epoch in training and fixed elsewhere."""
-        cfg, manifest, training = self.cfg, self._manifest(split), split.startswith("train")
+        cfg, manifest, training = (
+            self.cfg,
+            read_manifest(self._manifest_path(self.cfg.data, split)),
+            split.startswith("train"),
+        )
         negatives = None
         if cfg.negative_ratio > 0:
             negatives = NegativesTable.open(cfg.negatives or manifest.store.folder / "negatives", manifest.store)
@@ -147,6 +154,12 @@ class EcgTextPretrainingTask(FairseqTask):
             self._write_metrics()
         self._position |= {"split": "train", "num_updates": update_num + 1, "lr": float(optimizer.get_lr())}
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def valid_step(self, sample, model, criterion):
+        """One batch of validation: the same patches are hidden every time, whatever was drawn before."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.cfg.seed + (int(sample["id"][0]) if sample else 0))
+            return super().valid_step(sample, model, criterion)
 
     def reduce_metrics(self, logging_outputs: list[dict], criterion) -> None:
         """Log to fairseq's meters and to metrics.csv."""

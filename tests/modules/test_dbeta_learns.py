@@ -65,4 +65,6 @@ def test_overfits_four_pairs():
         optimizer.step()
         history.append([loss.item() for loss in losses])
     start, end = torch.tensor(history[:3]).mean(0), torch.tensor(history[-10:]).mean(0)
-    assert (end < 0.3 * start).all(), (start, end)
+    assert (start > torch.tensor([2.0, 1.0, 0.5, 2.0])).all(), start
+    # MEM hides other patches each time, and 1 is the variance of its target
+    assert (end < torch.tensor([0.1, 0.8, 0.1, 0.1])).all(), end

@@ -65,8 +65,9 @@ def test_metrics_csv(run):
     training = [row for row in rows if row["split"] == "train"]
     assert [int(row["num_updates"]) for row in training] == [1, 2, 3, 4, 5]
     assert [row["num_updates"] for row in rows if row["split"] == "valid"] == ["5"]
+    weights = load_checkpoint_file(run / "checkpoint_last.pt")["cfg"]["criterion"]
     for row in rows:
-        terms = sum(float(row[f"{name}_loss"]) for name in ("mlm", "mem", "etm", "ets"))
+        terms = sum(weights[f"{name}_weight"] * float(row[f"{name}_loss"]) for name in ("mlm", "mem", "etm", "ets"))
         assert float(row["loss"]) == pytest.approx(terms, rel=1e-4)
         assert 0 <= float(row["etm_accuracy"]) <= 1
 
