@@ -1,6 +1,7 @@
-"""Files that are either whole or not there: written beside their final name, flushed to disk, then renamed."""
+"""Files that are either whole or not there: written beside their final name, flushed, then renamed; digests."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -47,3 +48,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: object) -> None:
     """Write `value` to `path` atomically, as indented JSON with sorted keys and a final newline."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file's bytes as hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

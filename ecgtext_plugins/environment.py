@@ -154,6 +154,12 @@ def attempt(extras, again: bool = False) -> int:
     except BadEnvironment as error:
         sys.stderr.write(f"ecgtext: error: {error}\n")
         return 1
+    except OSError as error:
+        sys.stderr.write(
+            f"ecgtext: error: {error.filename or 'a file'} cannot be read or written ({error.strerror or error}): "
+            "expected room and permission in the checkout; run the same command again\n"
+        )
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("ecgtext: interrupted; the same command continues where it stopped\n")
         return 130

@@ -33,6 +33,10 @@ class BadRecipe(EcgTextError):
     """A recipe that is missing, malformed, or has unknown keys."""
 
 
+class BadConfig(EcgTextError):
+    """A training option whose value is not one of the allowed ones, or does not fit another."""
+
+
 class BadStore(EcgTextError):
     """A folder that is not a finished record store, or one built by another recipe."""
 

@@ -63,7 +63,13 @@ class Environment:
 
     def installed(self) -> dict:
         """Return the version of every distribution in the environment, by normalised name."""
-        return json.loads(self.ask(LISTING).stdout)
+        answer = self.ask(LISTING)
+        if answer.returncode:
+            raise BadEnvironment(
+                f"{self.python} cannot list its packages (exit code {answer.returncode}): expected a working one; "
+                f"remove {self.folder} and run the same command again"
+            )
+        return json.loads(answer.stdout)
 
     def pip(self, *arguments: str) -> None:
         """Run pip with its output in the log; on failure raise BadEnvironment with its last lines and a remedy."""

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ecgtext_plugins"
 FOUNDATION = ("errors", "atomic_files", "recipes", "setup_steps", "environment")
 ROOMS = (
-    *("signals", "corpora", "store", "text", "negatives", "data", "modules", "models", "criterions", "tasks"),
-    *("checkpoints", "evaluation", "plotting", "cli"),
+    *("signals", "corpora", "store", "text", "negatives", "data", "modules", "checkpoints"),
+    *("models", "criterions", "tasks", "evaluation", "plotting", "cli"),
 )
 ENTRANCES = ("__init__", "registration")  # lead into the house from outside: they import rooms, no room imports them
 KEEPERS = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ecgtext_plugins.checkpoints.safe_load import file_sha256, load_checkpoint_file
+from ecgtext_plugins.atomic_files import file_sha256
+from ecgtext_plugins.checkpoints.safe_load import load_checkpoint_file
 from ecgtext_plugins.corpora.report_text import clean_report
 from ecgtext_plugins.errors import BadCheckpoint
 from ecgtext_plugins.modules.dbeta import DBeta, DBetaConfig
@@ -77,13 +78,17 @@ def load_model(path: str | Path, untrained_seed: int | None = None) -> EcgTextMo
     config_class, model_class = FAMILIES[config["model"]["_name"]]
     names = {field.name for field in dataclasses.fields(config_class)}
     values = {name: value for name, value in config["model"].items() if name in names}
-    files = task_state["text_encoder_files"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(untrained_seed or 0)
-        model = model_class(config_class(**values), build_text_encoder(json.loads(files["config.json"])))
+    tokenizer = tokenizer_from_files(task_state["text_encoder_files"])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(untrained_seed or 0)
+            encoder = build_text_encoder(json.loads(task_state["text_encoder_files"]["config.json"]))
+            model = model_class(config_class(**values), encoder)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadCheckpoint(f"checkpoint {path} has a config that cannot be built ({error}); train it again") from error
     if untrained_seed is None:
         _load_weights(path, model, state["model"])
-    loaded = EcgTextModel(model, tokenizer_from_files(files), config, task_state, file_sha256(path))
+    loaded = EcgTextModel(model, tokenizer, config, task_state, file_sha256(path))
     return loaded.eval().requires_grad_(False)
 
 
@@ -95,7 +100,7 @@ def _parts(path: str | Path, state: dict) -> tuple[dict, dict]:
             "expected one written by fairseq-hydra-train with task=ecg_text_pretraining"
         )
     config, task_state = state["cfg"], state["task_state"]
-    family = (config.get("model") or {}).get("_name")
+    family = config["model"].get("_name") if isinstance(config.get("model"), dict) else None
     if family not in FAMILIES:
         raise BadCheckpoint(f"checkpoint {path} is of model '{family}', expected one of {', '.join(FAMILIES)}")
     missing = [key for key in TASK_KEYS if key not in task_state]

@@ -1,8 +1,8 @@
 """Load checkpoint files by an allow-list of harmless types: a pickle that would run code is refused, never run."""
 
-import hashlib
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,13 @@ def harmless_types() -> list:
     return [np.dtype, np.ndarray, *(getattr(np.dtypes, name) for name in NUMPY_DTYPES), *both_spellings]
 
 
-def load_checkpoint_file(path: str | Path, allow_types: Sequence = ()) -> dict:
+UNREADABLE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, RuntimeError, OSError, EOFError),
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError),  # torch's unpickler on any other file
+)
+
+
+def load_checkpoint_file(path: str | Path, allow_types: Sequence = (), mmap: bool = False) -> dict:
     """Read a ``.pt`` file to CPU tensors and plain values.
 
     Parameters
@@ -34,6 +40,8 @@ def load_checkpoint_file(path: str | Path, allow_types: Sequence = ()) -> dict:
     path : path-like
     allow_types : sequence of type
         Further types that the caller trusts.
+    mmap : bool
+        Leave tensors on disk until they are used: cheap when only the plain values are wanted.
 
     Raises
     ------
@@ -46,8 +54,8 @@ def load_checkpoint_file(path: str | Path, allow_types: Sequence = ()) -> dict:
         raise BadCheckpoint(f"no checkpoint {path}: expected a .pt file written by training")
     try:
         with torch.serialization.safe_globals([*harmless_types(), *allow_types]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+    except UNREADABLE as error:
         raise _explained(path, error) from error
     if not isinstance(state, dict):
         raise BadCheckpoint(f"checkpoint {path} holds a {type(state).__name__}, expected a dictionary")
@@ -65,12 +73,3 @@ def _explained(path: Path, error: Exception) -> BadCheckpoint:
     whole = zipfile.is_zipfile(path)
     what = "is damaged" if whole else f"is truncated or no checkpoint ({size:,} bytes)"
     return BadCheckpoint(f"checkpoint {path} {what}: expected a whole .pt file; use an older one of the same folder")
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hex digest of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

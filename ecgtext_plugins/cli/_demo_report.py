@@ -62,7 +62,9 @@ def _mean(results: list[dict[str, Any]]) -> dict[str, Any]:
             name: None if results[0]["auroc"][name] is None else float(np.mean([r["auroc"][name] for r in results]))
             for name in names
         },
-        "macro_auroc": float(np.mean([r["macro_auroc"] for r in results])),
+        "macro_auroc": None
+        if results[0]["macro_auroc"] is None
+        else float(np.mean([r["macro_auroc"] for r in results])),
         "seeds": list(UNTRAINED_SEEDS),
     }
 

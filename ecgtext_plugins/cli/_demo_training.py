@@ -8,14 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ecgtext_plugins.checkpoints.safe_load import load_checkpoint_file
-
-
-def updates_of(checkpoint: Path) -> int:
-    """Number of updates in a checkpoint; 0 when there is none."""
-    if not checkpoint.is_file():
-        return 0
-    return int(load_checkpoint_file(checkpoint)["optimizer_history"][-1]["num_updates"])
+from ecgtext_plugins.checkpoints.resume import LAST, restored_state, updates_of
 
 
 def max_update_of(command: list[str]) -> int:
@@ -39,7 +32,7 @@ def train(command: list[str], out: Path) -> tuple[int, Path]:
     folder = Path(next(w for w in command if w.startswith("hydra.run.dir=")).partition("=")[2])
     folder.mkdir(parents=True, exist_ok=True)
     log, total = folder / "train.log", max_update_of(command)
-    done = updates_of(folder / "checkpoint_last.pt")
+    done = updates_of(restored_state(str(folder), LAST))
     if done >= total:
         print(f"already trained for {done} updates: {folder / 'checkpoint_last.pt'}")
         return 0, log

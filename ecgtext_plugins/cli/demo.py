@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from ecgtext_plugins.cli._run_options import positive
+
 EPILOG = """examples:
   ecgtext demo                         build, train, evaluate and draw under runs/demo; run again, it skips what is done
   ecgtext demo --controls              also train on shuffled report pairs
@@ -25,10 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="runs/demo", help="folder of everything that is written (default: %(default)s)"
     )
-    parser.add_argument("--records", type=int, default=4000, help="records of the corpus (default: %(default)s)")
-    parser.add_argument("--max-update", type=int, help="training updates (default: what demo.yaml says)")
+    parser.add_argument("--records", type=positive, default=4000, help="records of the corpus (default: %(default)s)")
+    parser.add_argument("--max-update", type=_updates, help="training updates (default: what demo.yaml says)")
     parser.add_argument("--controls", action="store_true", help="also train on shuffled report pairs, as a control")
     parser.add_argument("--json", action="store_true", help="print the result as JSON as the last line")
+
+
+def _updates(text: str) -> int:
+    if positive(text) < 2:
+        raise argparse.ArgumentTypeError("the learning rate's three stages need at least 2 updates")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

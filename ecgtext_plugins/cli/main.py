@@ -54,6 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        what = f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})"
+        print(
+            f"ecgtext: error: {what}: expected room and permission there; mend that, then run the same command again",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("ecgtext: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130

@@ -56,6 +56,8 @@ def _choose_rows(store: "RecordStore", args: argparse.Namespace) -> list[int]:
 
     from ecgtext_plugins.errors import EcgTextError
 
+    if not len(store):
+        raise EcgTextError(f"{args.data} holds no record: expected at least one to draw; see its failures.parquet")
     wanted = None if args.records is None else [word.strip() for word in args.records.split(",") if word.strip()]
     count = args.count if wanted is None else len(wanted)
     if not 1 <= count <= LARGEST_COUNT or args.seed < 0:

@@ -1,6 +1,5 @@
 """CSV tables of a dataset as text columns (pyarrow: quotes, commas and line breaks in cells are kept)."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,12 +63,3 @@ def refuse_duplicates(values: pa.ChunkedArray, what: str) -> None:
     raise BadRawData(
         f"{what} are there more than once ({len(twice)} of them: {first}): expected each once; remove the copies"
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

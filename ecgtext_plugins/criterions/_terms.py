@@ -7,13 +7,24 @@ from fairseq import metrics
 from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 
+from ecgtext_plugins.errors import BadConfig
+from ecgtext_plugins.modules import ets_loss as ets_module
+from ecgtext_plugins.modules import mem_loss as mem_module
+from ecgtext_plugins.modules import mlm_loss as mlm_module
 from ecgtext_plugins.modules.etm_loss import etm_counts, etm_loss
 from ecgtext_plugins.modules.ets_loss import ets_labels, ets_logits, ets_loss, retrieval_counts
 from ecgtext_plugins.modules.mem_loss import mem_loss
 from ecgtext_plugins.modules.mlm_loss import IGNORED, mlm_counts, mlm_loss
-from ecgtext_plugins.modules.patch_masking import patch_targets
+from ecgtext_plugins.modules.patch_masking import patch_targets, seeded_noise
 
 ACCURACIES = ("mlm", "etm", "retrieval")
+ALLOWED = {
+    "mlm_reduction": mlm_module.REDUCTIONS,
+    "mem_reduction": mem_module.REDUCTIONS,
+    "mem_target": ("original", "input"),
+    "ets_reduction": ets_module.REDUCTIONS,
+    "ets_duplicates": ets_module.DUPLICATES,
+}
 
 
 @dataclass
@@ -98,9 +109,10 @@ class TermsCriterion(FairseqCriterion):
         self.cfg = cfg
         self.weights = {name: weight for name, weight in self.term_weights(cfg).items() if weight != 0}
         if not self.weights:
-            raise ValueError("all weights of the criterion are 0: expected at least one of " + ", ".join(TERMS))
-        if "mem" in self.weights and cfg.mem_target not in ("original", "input"):
-            raise ValueError(f"criterion.mem_target={cfg.mem_target!r}: expected original or input")
+            raise BadConfig("all weights of the criterion are 0: expected another value for one of " + ", ".join(TERMS))
+        for key, allowed in ALLOWED.items():
+            if getattr(cfg, key, allowed[0]) not in allowed:
+                raise BadConfig(f"criterion.{key}={getattr(cfg, key)}: expected one of {', '.join(allowed)}")
 
     @classmethod
     def build_criterion(cls, cfg: FairseqDataclass, task) -> "TermsCriterion":
@@ -115,7 +127,9 @@ class TermsCriterion(FairseqCriterion):
     def forward(self, model, sample: dict) -> tuple[torch.Tensor, int, dict]:
         """Return (loss, sample size, logging output) of one batch."""
         positions = sample["target"]["mlm_labels"] != IGNORED
-        out = model(**sample["net_input"], heads=tuple(self.weights), mlm_positions=positions)
+        n_patches = sample["net_input"]["ecg"].shape[-1] // model.samples_per_patch
+        noise = seeded_noise(sample["target"]["patch_seed"], n_patches)
+        out = model(**sample["net_input"], heads=tuple(self.weights), mlm_positions=positions, mask_noise=noise)
         log = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"], "sample_size": 1}
         loss = 0.0
         for name, weight in self.weights.items():
@@ -129,10 +143,11 @@ class TermsCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
-        """Log losses (means over batches) and accuracies (over tokens, pairs, retrievals)."""
+        """Log losses (means over batches) and accuracies (over tokens, pairs, retrievals), as metrics.csv has them."""
+        totals = sums(logging_outputs)
         for name, value in summarise(logging_outputs).items():
-            weight = sum(int(log.get("nsentences", 0)) for log in logging_outputs)
-            metrics.log_scalar(name, value, weight, round=4)
+            judged = f"{name.removesuffix('_accuracy')}_total" if name.endswith("_accuracy") else "sample_size"
+            metrics.log_scalar(name, value, totals[judged], round=4)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
@@ -140,12 +155,18 @@ class TermsCriterion(FairseqCriterion):
         return True
 
 
-def summarise(logging_outputs: list[dict]) -> dict[str, float]:
-    """Sum the logging outputs of several batches and divide: losses by batches, accuracies by what was judged."""
+def sums(logging_outputs: list[dict]) -> dict[str, float]:
+    """Sum the logging outputs of several batches, key by key."""
     totals: dict[str, float] = {}
     for log in logging_outputs:
         for key, value in log.items():
             totals[key] = totals.get(key, 0.0) + float(value)
+    return totals
+
+
+def summarise(logging_outputs: list[dict]) -> dict[str, float]:
+    """Divide the sums of several batches: losses by batches, accuracies by what was judged."""
+    totals = sums(logging_outputs)
     batches = totals.get("sample_size", 0.0)
     if not batches:
         return {}

@@ -83,7 +83,7 @@ class EcgTextDataset(Dataset):
         self._epoch[0] = epoch
 
     def __getitem__(self, index: int) -> dict:
-        """Return index, ECG (12, T) float32 in millivolt with missing samples 0, and the leads to hide (12,)."""
+        """Return index, ECG (12, T) float32 in mV with 0 for missing samples, leads to hide (12,), patch seed."""
         index, options = int(index), self.options
         row = self.manifest.rows[index]
         ecg = np.nan_to_num(self.manifest.store.signal_mv(row), nan=0.0)
@@ -93,7 +93,8 @@ class EcgTextDataset(Dataset):
             ecg = ecg[:, start : start + options.crop_samples]
         rng = generator("lead_mask", options.seed, self.epoch, index)
         hidden = draw_lead_mask(rng, options.lead_mask_prob, len(ecg), options.keep_one_lead)
-        return {"index": index, "ecg": ecg, "hidden": hidden}
+        patch_seed = int(generator("patch_mask", options.seed, self.epoch, index).integers(2**62))
+        return {"index": index, "ecg": ecg, "hidden": hidden, "patch_seed": patch_seed}
 
     def _swap_reports(self, indices: list[int], own: np.ndarray) -> np.ndarray:
         """Draw the reports to show: N3S negatives for int(ratio * B + U[0, 1)) rows, as published; own ones else."""
@@ -131,8 +132,9 @@ class EcgTextDataset(Dataset):
         -------
         dict
             ``id`` (B,); ``net_input``: ``ecg`` (B, 12, T), ``ecg_padding_mask`` None, ``text`` (B, L),
-            ``text_padding_mask`` (B, L); ``target``: ``ecg_original`` (B, 12, T), ``lead_mask`` (B, 12), ``mlm_labels``
-            (B, L), ``is_aligned`` (B,), ``report_id`` (B,), ``text_report_id`` (B,); ``ntokens``, ``nsentences``.
+            ``text_padding_mask`` (B, L); ``target``: ``ecg_original`` (B, 12, T), ``lead_mask`` (B, 12), ``patch_seed``
+            (B,), ``mlm_labels`` (B, L), ``is_aligned`` (B,), ``report_id`` (B,), ``text_report_id`` (B,); ``ntokens``,
+            ``nsentences``.
         """
         if not samples:
             return {}
@@ -158,6 +160,7 @@ class EcgTextDataset(Dataset):
             "target": {
                 "ecg_original": original,
                 "lead_mask": hidden,
+                "patch_seed": torch.tensor([sample["patch_seed"] for sample in samples]),
                 "mlm_labels": torch.from_numpy(labels),
                 "is_aligned": torch.from_numpy(aligned.astype(np.int64)),
                 "report_id": torch.from_numpy(own),

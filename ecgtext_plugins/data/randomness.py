@@ -2,7 +2,16 @@
 
 import numpy as np
 
-PURPOSES = ("batch_order", "lead_mask", "crop", "token_mask", "swap_rows", "swap_report", "shuffle_reports")
+PURPOSES = (
+    "batch_order",
+    "lead_mask",
+    "crop",
+    "token_mask",
+    "swap_rows",
+    "swap_report",
+    "shuffle_reports",
+    "patch_mask",
+)
 
 
 def generator(purpose: str, seed: int, epoch: int, *keys: int) -> np.random.Generator:

@@ -43,9 +43,12 @@ def load_benchmark(name_or_path: str) -> Benchmark:
     path = find_recipe(name_or_path, FOLDER)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BadRecipe(f"benchmark {path} is not YAML: {' '.join(str(error).split())}; mend it") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadRecipe(f"benchmark {path} cannot be read as YAML: {' '.join(str(error).split())}; mend it") from error
     _check_keys(path, values)
+    for key in ("name", "description", "recipe", "split", "metric"):
+        if not isinstance(values[key], str):
+            raise BadRecipe(f"benchmark {path} has {key}: {values[key]}, expected a text; mend it")
     if values["metric"] not in METRICS:
         raise BadRecipe(f"benchmark {path} has metric: {values['metric']}, expected one of {', '.join(METRICS)}")
     return Benchmark(**(values | {"prompts": _read_prompts(values["prompts"], str(path))}))

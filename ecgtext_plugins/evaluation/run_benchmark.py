@@ -15,9 +15,9 @@ from ecgtext_plugins.evaluation.metrics import auroc_by_class
 from ecgtext_plugins.evaluation.zero_shot import build_zero_shot_classifier
 from ecgtext_plugins.store.manifest import Manifest, read_manifest
 from ecgtext_plugins.store.reader import RecordStore
+from ecgtext_plugins.store.splits import SPLITS
 
 ALL = "all"
-SPLITS = ("train", "valid", "test")
 
 
 def run_zero_shot(

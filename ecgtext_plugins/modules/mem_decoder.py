@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 TABLE_LENGTH = 512  # positions in the published checkpoints' buffer, the class token's among them
 
@@ -43,20 +44,29 @@ class _Mlp(nn.Module):
         return self.c_proj(hidden * torch.sigmoid(1.702 * hidden))
 
 
+class Fp32LayerNorm(nn.LayerNorm):
+    """Layer norm in float32 whatever the precision of its input and weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D), same dtype."""
+        weight, bias = self.weight.float(), self.bias.float()
+        return functional.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).type_as(x)
+
+
 class _ResidualBlock(nn.Module):
     """Pre-norm block in CLIP's layout; layer norms run in float32."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.ln_1 = nn.LayerNorm(width)
+        self.ln_1 = Fp32LayerNorm(width)
         self.mlp = _Mlp(width)
-        self.ln_2 = nn.LayerNorm(width)
+        self.ln_2 = Fp32LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.ln_1(x.float()).type_as(x)
+        h = self.ln_1(x)
         x = x + self.attn(h, h, h, need_weights=False)[0]
-        return x + self.mlp(self.ln_2(x.float()).type_as(x))
+        return x + self.mlp(self.ln_2(x))
 
 
 class MemDecoder(nn.Module):

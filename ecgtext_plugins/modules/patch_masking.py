@@ -14,6 +14,12 @@ class MaskedPatches(NamedTuple):
     restore: Tensor
 
 
+def seeded_noise(seeds: Tensor, n: int) -> Tensor:
+    """Draw each record's noise from its own seed, on the CPU: (B,) int64 -> (B, n) float32 on the seeds' device."""
+    rows = [torch.rand(n, generator=torch.Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    return torch.stack(rows).to(seeds.device)
+
+
 def mask_patches(frames: Tensor, mask_ratio: float, noise: Tensor | None = None) -> MaskedPatches:
     """Keep ``int(N * (1 - mask_ratio))`` random frames of each row, in the shuffled order.
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ecgtext_plugins import atomic_files
-from ecgtext_plugins.corpora.csv_tables import file_sha256
 from ecgtext_plugins.corpora.readers import Corpus, open_corpus
 from ecgtext_plugins.errors import BadStore
 from ecgtext_plugins.store import leftovers
@@ -70,12 +69,14 @@ def build_store(
     with build_lock(folder):
         if rebuild:
             leftovers.remove_store(folder)
-        if (folder / "corpus.json").is_file():
+        finished = (folder / "corpus.json").is_file()
+        if raw.exists() or not finished:  # who has removed the raw data may run the command again
+            corpus = open_corpus(recipe, raw)
+        if finished:
             store = RecordStore.open(folder)
             _refuse_other_recipe(folder, store.corpus["recipe"], recipe)
             leftovers.remove_work_files(folder)
             return BuildResult(store, was_finished=True)
-        corpus = open_corpus(recipe, raw)
         _continue_plan(folder, recipe, corpus)
         leftovers.remove_partial_files(folder)
         shards = list(_write_shards(folder, recipe, corpus, workers, progress))
@@ -103,7 +104,7 @@ def _continue_plan(folder: Path, recipe: dict[str, Any], corpus: Corpus) -> None
     for record_id in corpus.record_ids.to_pylist():
         digest.update(record_id.encode("utf-8") + b"\n")
     for path in corpus.table_files:
-        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+        digest.update(f"{path.name} {atomic_files.file_sha256(path)}\n".encode())
     plan = {"found": len(corpus.record_ids), "recipe": recipe, "sha256": digest.hexdigest()}
     path = folder / ".build" / "plan.json"
     if path.is_file():

@@ -57,5 +57,7 @@ def remove_store(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for name in ("train.tsv", "valid.tsv", "test.tsv"):
         (folder / "manifests" / name).unlink(missing_ok=True)
+    for name in MADE_LATER:  # learned from the old store's train reports
+        shutil.rmtree(folder / name, ignore_errors=True)
     remove_shards(folder)
     remove_work_files(folder)

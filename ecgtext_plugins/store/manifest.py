@@ -29,6 +29,21 @@ class Manifest:
         return len(self.rows)
 
 
+def refuse_shared_patients(manifests: "list[Manifest]") -> None:
+    """Raise BadManifest when a patient of one manifest is in another one of the same store."""
+    for place, one in enumerate(manifests):
+        ours = set(one.store.column("patient_id")[one.rows])
+        for other in manifests[:place]:
+            if other.store.folder != one.store.folder or other.path == one.path:
+                continue
+            shared = ours.intersection(other.store.column("patient_id")[other.rows])
+            if shared:
+                raise BadManifest(
+                    f"{len(shared)} patients are in both {other.path} and {one.path} (one is {min(shared)}): expected "
+                    "splits by patient; build the store again with --rebuild, or mend the manifests"
+                )
+
+
 def read_manifest(path: str | Path) -> Manifest:
     """Read a manifest, open its store and look its records up.
 

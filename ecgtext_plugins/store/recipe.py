@@ -12,9 +12,9 @@ import yaml
 from ecgtext_plugins.corpora.readers import READERS
 from ecgtext_plugins.errors import BadRecipe
 from ecgtext_plugins.recipes import find_recipe
+from ecgtext_plugins.store.splits import SPLITS
 
 FORMAT = 1  # of the store; a change makes stores built before it unreadable
-SPLITS = ("train", "valid", "test")
 NUMBER = (int, float)
 # key: (types, default); a default of ... means required
 KEYS: dict[str, tuple[tuple[type, ...], Any]] = {

@@ -20,10 +20,13 @@ class BatchedDataset(FairseqDataset):
     seed : int
     training : bool
         Shuffle and draw anew each epoch; without it, order and draws are fixed.
+    rebuild : bool
+        New batches each epoch, or the same ones in another order.
     """
 
-    def __init__(self, dataset, sizes: np.ndarray, seed: int, training: bool):
-        self.dataset, self.sizes, self.seed, self.training = dataset, np.asarray(sizes, np.int64), seed, training
+    def __init__(self, dataset, sizes: np.ndarray, seed: int, training: bool, rebuild: bool = True):
+        self.dataset, self.sizes, self.seed = dataset, np.asarray(sizes, np.int64), seed
+        self.training, self.rebuild = training, rebuild
 
     def __getitem__(self, index: int) -> dict:
         return self.dataset[index]
@@ -44,7 +47,8 @@ class BatchedDataset(FairseqDataset):
         """All indices in the order of this epoch."""
         if not self.training:
             return np.arange(len(self), dtype=np.int64)
-        return generator("batch_order", self.seed, self.dataset.epoch).permutation(len(self)).astype(np.int64)
+        epoch = self.dataset.epoch if self.rebuild else 0  # built once, whatever epoch a resume begins in
+        return generator("batch_order", self.seed, epoch).permutation(len(self)).astype(np.int64)
 
     def batch_by_size(
         self,

@@ -1,29 +1,33 @@
 """Pretraining on ECG-report pairs: the fairseq task `ecg_text_pretraining`."""
 
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 import numpy as np
-import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.distributed import utils as distributed_utils
 from fairseq.tasks import FairseqTask, register_task
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import II, MISSING
 
 from ecgtext_plugins.atomic_files import write_text
+from ecgtext_plugins.checkpoints.resume import LAST, is_finished, refuse_other_data, restored_state
 from ecgtext_plugins.criterions import dbeta, etm, ets, mem, mlm  # noqa: F401  (registers them)
 from ecgtext_plugins.criterions._terms import summarise
 from ecgtext_plugins.data.ecg_text_dataset import EcgTextDataset, EcgTextOptions
-from ecgtext_plugins.errors import BadManifest
+from ecgtext_plugins.errors import BadConfig, BadManifest
 from ecgtext_plugins.negatives.table import NegativesTable
-from ecgtext_plugins.store.manifest import Manifest, read_manifest
+from ecgtext_plugins.store.manifest import Manifest, read_manifest, refuse_shared_patients
 from ecgtext_plugins.tasks._errors_told import told_in_one_sentence
 from ecgtext_plugins.tasks._fairseq_dataset import BatchedDataset
 from ecgtext_plugins.tasks._metrics_csv import MetricsCsv
 from ecgtext_plugins.text.embedded_files import text_encoder_files
 from ecgtext_plugins.text.encoders import load_text_encoder, load_tokenizer, resolve_text_encoder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -58,6 +62,8 @@ class EcgTextPretrainingConfig(FairseqDataclass):
     seed: int = II("common.seed")
     save_dir: str = II("checkpoint.save_dir")
     log_interval: int = II("common.log_interval")
+    restore_file: str = II("checkpoint.restore_file")
+    max_update: int = II("optimization.max_update")
 
 
 @register_task("ecg_text_pretraining", dataclass=EcgTextPretrainingConfig)
@@ -66,19 +72,28 @@ class EcgTextPretrainingTask(FairseqTask):
 
     def __init__(self, cfg: EcgTextPretrainingConfig):
         super().__init__(cfg)
-        self._manifest_path(cfg.data, "train")
-        self.text_encoder = resolve_text_encoder(cfg.text_encoder, Path(cfg.data).parent)
+        store = read_manifest(self._manifest_path(cfg.data, "train")).store
+        self.text_encoder = resolve_text_encoder(cfg.text_encoder, store.folder)
         self.tokenizer = load_tokenizer(self.text_encoder)
         self.state.merge_state_dict({"text_encoder_files": text_encoder_files(self.text_encoder)})
         self._csv = MetricsCsv(Path(cfg.save_dir) / "metrics.csv")
         self._position = {"split": "train", "epoch": 1, "num_updates": 0, "lr": None}
         self._logs: list[dict] = []
+        self._began_with: dict = {}
 
     @classmethod
     @told_in_one_sentence
     def setup_task(cls, cfg: EcgTextPretrainingConfig, **kwargs) -> "EcgTextPretrainingTask":
-        """Build the task."""
-        return cls(cfg, **kwargs)
+        """Build the task; ends the program when the run in the save folder is complete."""
+        task = cls(cfg, **kwargs)
+        if HydraConfig.initialized():  # a training run, not another tool that loads its checkpoint
+            restored = restored_state(cfg.save_dir, cfg.restore_file)
+            if is_finished(restored, cfg.max_update):
+                log.info("the run in %s has its %d updates: nothing to do", cfg.save_dir, cfg.max_update)
+                raise SystemExit(0)
+            if cfg.restore_file == LAST:
+                task._began_with = restored.get("task_state") or {}
+        return task
 
     @staticmethod
     def _manifest_path(data: str, split: str) -> Path:
@@ -94,6 +109,19 @@ class EcgTextPretrainingTask(FairseqTask):
     def build_text_encoder(self):
         """Load the pretrained text encoder of this run."""
         return load_text_encoder(self.text_encoder)
+
+    @told_in_one_sentence
+    def build_model(self, cfg, from_checkpoint: bool = False):
+        """Build the model; a value that does not fit is told in one sentence."""
+        try:
+            return super().build_model(cfg, from_checkpoint)
+        except ValueError as error:
+            raise BadConfig(f"model: {error}") from error
+
+    @told_in_one_sentence
+    def build_criterion(self, cfg, from_checkpoint: bool = False):
+        """Build the criterion; a value that does not fit is told in one sentence."""
+        return super().build_criterion(cfg, from_checkpoint)
 
     @told_in_one_sentence
     def load_dataset(self, split: str, combine: bool = False, **kwargs) -> None:
@@ -118,11 +146,13 @@ class EcgTextPretrainingTask(FairseqTask):
             shuffle_reports=cfg.shuffle_reports and training,
         )
         dataset = EcgTextDataset(manifest, self.tokenizer, options, negatives)
-        self.datasets[split] = BatchedDataset(dataset, manifest.n_samples, cfg.seed, training)
+        refuse_shared_patients([manifest, *(loaded.dataset.manifest for loaded in self.datasets.values())])
+        sizes = np.minimum(manifest.n_samples, cfg.crop_samples or manifest.n_samples)
+        self.datasets[split] = BatchedDataset(dataset, sizes, cfg.seed, training, cfg.rebuild_batches)
         if training:
-            self._record_training_data(manifest)
+            self._record_training_data(manifest, int(np.median(sizes)))
 
-    def _record_training_data(self, manifest: Manifest) -> None:
+    def _record_training_data(self, manifest: Manifest, n_samples: int) -> None:
         """Note rate and length for later use, and write which recordings were trained on."""
         store = manifest.store
         lines = np.sort(store.column("checksum")[manifest.rows].astype(str))
@@ -131,11 +161,12 @@ class EcgTextPretrainingTask(FairseqTask):
         self.state.merge_state_dict(
             {
                 "sample_rate": float(store.sample_rate),
-                "n_samples": int(self.cfg.crop_samples or np.median(manifest.n_samples)),
+                "n_samples": n_samples,
                 "training_records_sha256": digest,
                 "store_fingerprint": store.fingerprint,
             }
         )
+        refuse_other_data(self._began_with, self.state_dict(), self.cfg.save_dir)
         if distributed_utils.get_global_rank() == 0:
             write_text(Path(self.cfg.save_dir) / "training_records.txt", text)
 
@@ -154,12 +185,6 @@ class EcgTextPretrainingTask(FairseqTask):
             self._write_metrics()
         self._position |= {"split": "train", "num_updates": update_num + 1, "lr": float(optimizer.get_lr())}
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-
-    def valid_step(self, sample, model, criterion):
-        """One batch of validation: the same patches are hidden every time, whatever was drawn before."""
-        with torch.random.fork_rng():
-            torch.manual_seed(self.cfg.seed + (int(sample["id"][0]) if sample else 0))
-            return super().valid_step(sample, model, criterion)
 
     def reduce_metrics(self, logging_outputs: list[dict], criterion) -> None:
         """Log to fairseq's meters and to metrics.csv."""

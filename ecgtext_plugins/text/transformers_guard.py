@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import logging
+import sys
 from functools import cache
 from types import ModuleType
 
@@ -27,9 +28,11 @@ def import_transformers() -> ModuleType:
 
     fairseq brings torchaudio along, whose wheel may not fit the installed torch; transformers imports torchaudio
     with its models whenever it is installed. If that import fails, transformers is told that torchaudio is absent; if
-    it works, nothing is changed.
+    it works, nothing is changed. Its progress bars are left out where no terminal shows them.
     """
     transformers = importlib.import_module("transformers")
+    if not sys.stderr.isatty():
+        importlib.import_module("transformers.utils.logging").disable_progress_bar()
     failure = torchaudio_failure()
     if failure is not None:
         log.debug("transformers goes without torchaudio, which cannot be imported: %s", failure)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ecgtext_plugins.checkpoints.load import load_model
-from ecgtext_plugins.checkpoints.safe_load import file_sha256, load_checkpoint_file
+from ecgtext_plugins.checkpoints.safe_load import load_checkpoint_file
 from ecgtext_plugins.errors import BadCheckpoint
 
 
@@ -55,6 +55,16 @@ def test_truncated(tmp_path, keep):
         load_checkpoint_file(path)
 
 
+@pytest.mark.parametrize(
+    "content", [b"hello world", b"split,epoch\ntrain,1\n", b"..\nrecord_id\tn_samples\n", b"\x80\x02", b"PK"]
+)
+def test_a_file_that_is_no_checkpoint(tmp_path, content):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadCheckpoint, match="truncated or no checkpoint"):
+        load_checkpoint_file(path)
+
+
 def test_other_bad_files(tmp_path):
     with pytest.raises(BadCheckpoint, match="no checkpoint"):
         load_checkpoint_file(tmp_path / "none.pt")
@@ -67,8 +77,3 @@ def test_other_bad_files(tmp_path):
     torch.save({"model": {}, "cfg": {"model": {"_name": "wav2vec2"}}, "task_state": {}}, tmp_path / "other.pt")
     with pytest.raises(BadCheckpoint, match="model 'wav2vec2'"):
         load_model(tmp_path / "other.pt")
-
-
-def test_sha256(tmp_path):
-    (tmp_path / "f").write_bytes(b"abc")
-    assert file_sha256(tmp_path / "f").startswith("ba7816bf8f01cfea")

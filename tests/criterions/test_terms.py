@@ -5,6 +5,7 @@ import torch
 from omegaconf import OmegaConf
 
 import ecgtext_plugins
+from ecgtext_plugins.errors import BadConfig
 from ecgtext_plugins.modules.dbeta import DBeta, DBetaConfig
 from ecgtext_plugins.text.encoders import build_text_encoder
 
@@ -51,6 +52,7 @@ def sample():
         "target": {
             "ecg_original": original,
             "lead_mask": hidden,
+            "patch_seed": torch.arange(4),
             "mlm_labels": labels,
             "is_aligned": torch.tensor([1, 0, 1, 1]),
             "report_id": torch.tensor([5, 6, 5, 8]),
@@ -106,23 +108,34 @@ def test_mem_target_input_asks_for_zeroed_leads(model, sample):
     assert a == b
 
 
-def test_metrics_are_plain_floats_and_weighted_right(model, sample):
+def test_metrics_are_plain_floats_and_equal_to_the_sums(model, sample):
+    """Two batches with unequal counts: fairseq's meters and metrics.csv give the same figures."""
     from fairseq import metrics
+
+    from ecgtext_plugins.criterions._terms import summarise
 
     criterion = build("dbeta")
     _, _, log = run(criterion, model, sample)
-    doubled = {**log, "etm_correct": 4, "etm_total": 4}
+    other = {**log, "loss": log["loss"] + 1, "etm_correct": 9, "etm_total": 12, "nsentences": 12}
     with metrics.aggregate(new_root=True) as meters:
-        criterion.reduce_metrics([log, doubled])
-    values = meters.get_smoothed_values()
+        criterion.reduce_metrics([log])
+        criterion.reduce_metrics([other])
+    values, expected = meters.get_smoothed_values(), summarise([log, other])
     assert all(type(value) is float for value in values.values())
-    assert values["etm_accuracy"] == pytest.approx((log["etm_correct"] + 4) / 8)
-    assert values["loss"] == pytest.approx(log["loss"].item(), abs=1e-4)
-    assert {"mlm_accuracy", "retrieval_accuracy", "mlm_loss", "mem_loss", "etm_loss", "ets_loss"} <= set(values)
+    assert set(expected) >= {"mlm_accuracy", "retrieval_accuracy", "mlm_loss", "mem_loss", "etm_loss", "ets_loss"}
+    assert values == {name: pytest.approx(value, abs=1e-4) for name, value in expected.items()}
+    assert expected["etm_accuracy"] == (log["etm_correct"] + 9) / (4 + 12)
+    assert expected["loss"] == pytest.approx(log["loss"].item() + 0.5)
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="all weights"):
+    with pytest.raises(BadConfig, match="all weights"):
         build("dbeta", mlm_weight=0, mem_weight=0, etm_weight=0, ets_weight=0)
-    with pytest.raises(ValueError, match="mem_target='masked'"):
-        build("mem", mem_target="masked")
+    for key, name in {
+        "mem_target": "mem",
+        "mem_reduction": "mem",
+        "mlm_reduction": "mlm",
+        "ets_duplicates": "ets",
+    }.items():
+        with pytest.raises(BadConfig, match=f"criterion.{key}=nonsense: expected one of"):
+            build(name, **{key: "nonsense"})

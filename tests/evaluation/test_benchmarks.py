@@ -79,7 +79,7 @@ def test_bad_recipes(tmp_path, changes, error, sentence):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("- a", "holds list, expected a mapping"), ("name: small", "lacks version, desc"), ("a: [", "is not YAML")],
+    [("- a", "holds list, expected a mapping"), ("name: small", "lacks version, desc"), ("a: [", "be read as YAML")],
 )
 def test_bad_yaml(tmp_path, text, sentence):
     path = tmp_path / "bad.yaml"

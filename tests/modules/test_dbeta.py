@@ -141,3 +141,14 @@ def test_refusals():
         tiny_model(mem_layer=3)
     with pytest.raises(ValueError, match="too short"):
         model(**tiny_batch(samples=7))
+
+
+def test_bfloat16_forward_and_backward():
+    """fairseq casts the whole model under common.bf16."""
+    model, batch = tiny_model().bfloat16().train(), tiny_batch()
+    out = model(**{**batch, "ecg": batch["ecg"].bfloat16()})
+    loss = sum(out[f"{head}_logits"].float().square().mean() for head in HEADS[:3])
+    loss = loss + (out["ecg_features"] @ out["text_features"].T).float().square().mean()
+    loss.backward()
+    assert out["mem_logits"].dtype == torch.bfloat16
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())

@@ -112,6 +112,13 @@ def test_a_finished_build_does_nothing(tmp_path, raw):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
 
 
+def test_a_finished_build_refuses_a_raw_folder_that_is_not_the_dataset(tmp_path, raw):
+    build_store(recipe_of(), raw, tmp_path / "data")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(BadRawData):
+        build_store(recipe_of(), tmp_path / "other", tmp_path / "data")
+
+
 def test_another_recipe_is_refused_and_rebuilds_on_demand(tmp_path, raw):
     build_store(recipe_of(), raw, tmp_path / "data")
     (tmp_path / "data" / "notes.txt").write_text("mine")

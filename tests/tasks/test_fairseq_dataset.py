@@ -50,6 +50,12 @@ def test_order():
     assert not np.array_equal(first, other.ordered_indices())
     one.set_epoch(4)
     assert not np.array_equal(first, one.ordered_indices())
+    kept = BatchedDataset(Records(19), one.sizes, 1, True, rebuild=False)
+    orders = []
+    for epoch in (1, 3):
+        kept.set_epoch(epoch)
+        orders.append(kept.ordered_indices())
+    assert np.array_equal(*orders)  # a resume in epoch 3 finds the batches of epoch 1
     fixed = batched(training=False)
     fixed.set_epoch(5)
     assert fixed.dataset.epoch == 0 and np.array_equal(fixed.ordered_indices(), np.arange(19))

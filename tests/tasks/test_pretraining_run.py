@@ -99,6 +99,56 @@ def test_the_sentence_is_the_last_line(demo_data, tmp_path, monkeypatch, overrid
     assert not (tmp_path / "out" / "checkpoint_last.pt").exists()
 
 
+def test_a_finished_run_is_left_alone(run, demo_data):
+    before = (run / "checkpoint_last.pt").read_bytes()
+    done = train(demo_data, run, "optimization.max_update=5", "dataset.validate_interval_updates=5")
+    assert done.returncode == 0 and "nothing to do" in done.stdout + done.stderr
+    assert (run / "checkpoint_last.pt").read_bytes() == before
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "malicious", "other_data"])
+def test_a_run_does_not_continue_from_a_bad_checkpoint(run, demo_data, tmp_path, kind):
+    out = tmp_path / "out"
+    out.mkdir()
+    whole = (run / "checkpoint_last.pt").read_bytes()
+    last = out / "checkpoint_last.pt"
+    if kind == "truncated":
+        (out / "checkpoint_1_5.pt").write_bytes(whole)
+        last.write_bytes(whole[: len(whole) // 2])
+        said = ["is truncated", f"checkpoint.restore_file={out / 'checkpoint_1_5.pt'}"]
+    elif kind == "malicious":
+        torch.save({"model": Malicious(tmp_path / "executed")}, last)
+        said = ["holds the type", "system"]
+    else:
+        state = torch.load(run / "checkpoint_last.pt", weights_only=True)
+        state["task_state"]["training_records_sha256"] = "0" * 64
+        torch.save(state, last)
+        said = ["other training records"]
+    done = train(demo_data, out, "optimization.max_update=9")
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("ecgtext: error: ") and all(words in line for words in said), line
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("criterion.ets_duplicates=keep", "criterion.ets_duplicates=keep"), ("model.mem_layer=7", "mem_layer=7")],
+)
+def test_values_that_do_not_fit_are_told_before_training(demo_data, tmp_path, override, said):
+    done = train(demo_data, tmp_path / "out", override)
+    assert done.returncode == 1 and said in done.stderr.strip().splitlines()[-1]
+    assert not list((tmp_path / "out").glob("*.pt"))
+
+
 def parameters(folder):
     return load_checkpoint_file(folder / "checkpoint_last.pt")["model"]
 
