@@ -99,7 +99,7 @@ def draw(out: Path, data: Path, model: Any, benchmark: Any) -> dict[str, Path]:
     from ecgtext_plugins.store.manifest import read_manifest
 
     manifest = read_manifest(data / "manifests" / f"{benchmark.split}.tsv")
-    store, classifier = manifest.store, build_zero_shot_classifier(model, benchmark.prompts)
+    store, classifier = manifest.store, build_zero_shot_classifier(model, benchmark.prompts, benchmark.center_prompts)
     embeddings = embed_manifest(model, manifest)
     scores = classifier.scores(embeddings)
     labels = store.label_matrix(manifest.rows, classifier.names)

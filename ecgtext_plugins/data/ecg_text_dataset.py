@@ -27,7 +27,7 @@ class EcgTextOptions:
     mlm_on_negatives: bool = False
     negative_ratio: float = 0.5
     max_text_tokens: int = 254
-    shuffle_reports: bool = False  # control experiment: pair every ECG with another record's report
+    shuffle_reports: bool = False  # control experiment: pair every ECG with a random record's report, anew each epoch
 
 
 class EcgTextDataset(Dataset):
@@ -60,13 +60,11 @@ class EcgTextDataset(Dataset):
                 f"{manifest.path}: record {record} has no report, but ECG-text pretraining needs one for every record; "
                 "build the store with reports.required: true"
             )
-        if options.shuffle_reports:
-            order = generator("shuffle_reports", options.seed, 0).permutation(len(self.report_id))
-            self.report_id = self.report_id[order]
         self.mask_id = mask_token_id(tokenizer)
         special = set(tokenizer.all_special_ids)
         self.special_ids = np.array(sorted(special))
         self.random_ids = np.array([token for token in range(len(tokenizer)) if token not in special])
+        self._shuffled: tuple[int, np.ndarray] | None = None
         # In shared memory, so that worker processes kept over epochs see the change.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -95,6 +93,15 @@ class EcgTextDataset(Dataset):
         hidden = draw_lead_mask(rng, options.lead_mask_prob, len(ecg), options.keep_one_lead)
         patch_seed = int(generator("patch_mask", options.seed, self.epoch, index).integers(2**62))
         return {"index": index, "ecg": ecg, "hidden": hidden, "patch_seed": patch_seed}
+
+    def own_reports(self, indices: list[int]) -> np.ndarray:
+        """Return the report ids that count as the records' own, (B,): random ones of this epoch in the control."""
+        if not self.options.shuffle_reports:
+            return self.report_id[indices]
+        if self._shuffled is None or self._shuffled[0] != self.epoch:
+            order = generator("shuffle_reports", self.options.seed, self.epoch).permutation(len(self.report_id))
+            self._shuffled = (self.epoch, self.report_id[order])
+        return self._shuffled[1][indices]
 
     def _swap_reports(self, indices: list[int], own: np.ndarray) -> np.ndarray:
         """Draw the reports to show: N3S negatives for int(ratio * B + U[0, 1)) rows, as published; own ones else."""
@@ -142,7 +149,7 @@ class EcgTextDataset(Dataset):
         shortest = min(sample["ecg"].shape[1] for sample in samples)
         original = torch.from_numpy(np.stack([sample["ecg"][:, :shortest] for sample in samples]))
         hidden = torch.from_numpy(np.stack([sample["hidden"] for sample in samples]))
-        own = self.report_id[indices]
+        own = self.own_reports(indices)
         shown = self._swap_reports(indices, own)
         aligned = shown == own
         texts = [self.manifest.store.report_text(int(report)) for report in shown]

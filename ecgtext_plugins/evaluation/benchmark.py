@@ -19,7 +19,11 @@ Prompts = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark recipe; `prompts` names the classes, each with at least one text."""
+    """A benchmark recipe; `prompts` names the classes, each with at least one text.
+
+    `center_prompts` takes the mean over the classes off each class's prompt embedding, so that what all prompts share
+    does not count: not published for D-BETA, and off unless the recipe says so.
+    """
 
     name: str
     version: int
@@ -28,6 +32,7 @@ class Benchmark:
     split: str
     metric: str
     prompts: Prompts
+    center_prompts: bool = False
 
 
 def load_benchmark(name_or_path: str) -> Benchmark:
@@ -49,6 +54,8 @@ def load_benchmark(name_or_path: str) -> Benchmark:
     for key in ("name", "description", "recipe", "split", "metric"):
         if not isinstance(values[key], str):
             raise BadRecipe(f"benchmark {path} has {key}: {values[key]}, expected a text; mend it")
+    if not isinstance(values.get("center_prompts", False), bool):
+        raise BadRecipe(f"benchmark {path} has center_prompts: {values['center_prompts']}, expected true or false")
     if values["metric"] not in METRICS:
         raise BadRecipe(f"benchmark {path} has metric: {values['metric']}, expected one of {', '.join(METRICS)}")
     return Benchmark(**(values | {"prompts": _read_prompts(values["prompts"], str(path))}))
@@ -111,7 +118,8 @@ def _check_keys(path: Path, values: object) -> None:
             near = get_close_matches(str(key), keys, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise BadRecipe(f"benchmark {path} has unknown key '{key}', expected {', '.join(keys)}{hint}")
-    missing = [key for key in keys if key not in values]
+    optional = {"center_prompts"}
+    missing = [key for key in keys if key not in values and key not in optional]
     if missing:
         raise BadRecipe(f"benchmark {path} lacks {', '.join(missing)}; expected keys {', '.join(keys)}")
 

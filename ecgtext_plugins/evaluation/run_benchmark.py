@@ -41,7 +41,7 @@ def run_zero_shot(
     -------
     dict
         Ready for JSON: `benchmark`, `split`, `n`, `auroc` {class}, `macro_auroc`, `undefined`, `positives` {class},
-        `prompts`, `similarity`, `checkpoint_sha256`, `store_fingerprint`, `versions`.
+        `prompts`, `similarity`, `center_prompts`, `checkpoint_sha256`, `store_fingerprint`, `versions`.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def run_zero_shot(
     check_labels(benchmark, store.label_names, store.folder)
     split = benchmark.split if split is None else split
     manifest = read_splits(store, split)
-    classifier = build_zero_shot_classifier(model.to(device).eval(), benchmark.prompts)
+    classifier = build_zero_shot_classifier(model.to(device).eval(), benchmark.prompts, benchmark.center_prompts)
     scores = classifier.scores(embed_manifest(model, manifest, batch_size, device))
     result = auroc_by_class(store.label_matrix(manifest.rows, classifier.names), scores, classifier.names)
     return {
@@ -66,6 +66,7 @@ def run_zero_shot(
         "positives": result.n_positive,
         "prompts": benchmark.prompts,
         "similarity": classifier.similarity,
+        "center_prompts": benchmark.center_prompts,
         "checkpoint_sha256": model.checkpoint_sha256,
         "store_fingerprint": store.fingerprint,
         "versions": _versions(),

@@ -33,7 +33,9 @@ class ZeroShotClassifier:
         return embeddings @ self.weights.T
 
 
-def build_zero_shot_classifier(model: Any, prompts: dict[str, str | list[str]]) -> ZeroShotClassifier:
+def build_zero_shot_classifier(
+    model: Any, prompts: dict[str, str | list[str]], center: bool = False
+) -> ZeroShotClassifier:
     """Embed one or several prompts a class; several are averaged.
 
     Parameters
@@ -44,6 +46,8 @@ def build_zero_shot_classifier(model: Any, prompts: dict[str, str | list[str]]) 
         without, the dot product.
     prompts : dict
         Class name to text or texts.
+    center : bool
+        Subtract the mean over classes from each class's embedding: what all prompts share then adds nothing.
 
     Raises
     ------
@@ -53,6 +57,8 @@ def build_zero_shot_classifier(model: Any, prompts: dict[str, str | list[str]]) 
     similarity = "cosine" if model.config["model"].get("ets_normalize", False) else "dot"
     names = list(prompts)
     weights = np.stack([_embed_class(model, name, prompts[name], similarity) for name in names])
+    if center:
+        weights = weights - weights.mean(axis=0)
     return ZeroShotClassifier(names, weights, similarity)
 
 

@@ -56,7 +56,8 @@ class EcgTextPretrainingConfig(FairseqDataclass):
         default=None, metadata={"help": "folder of the negatives table (null: negatives beside the manifests' folder)"}
     )
     shuffle_reports: bool = field(
-        default=False, metadata={"help": "control experiment: every training ECG gets another record's report"}
+        default=False,
+        metadata={"help": "control experiment: every training ECG gets a random record's report, anew each epoch"},
     )
     rebuild_batches: bool = field(default=True, metadata={"help": "compose new batches each epoch, by (seed, epoch)"})
     seed: int = II("common.seed")

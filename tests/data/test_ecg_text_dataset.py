@@ -109,8 +109,15 @@ def test_crop_and_shuffled_reports(parts):
     one, two = batch(data)["target"]["ecg_original"], batch(data, epoch=2)["target"]["ecg_original"]
     assert one.shape[-1] == whole // 2 and not torch.equal(one, two)
     shuffled, straight = dataset(parts, shuffle_reports=True), dataset(parts)
-    assert sorted(shuffled.report_id) == sorted(straight.report_id)
-    assert (shuffled.report_id != straight.report_id).mean() > 0.5
+    everything, own = list(range(len(straight))), {}
+    for epoch in (1, 2):
+        shuffled.set_epoch(epoch)
+        own[epoch] = shuffled.own_reports(everything)
+        assert sorted(own[epoch]) == sorted(straight.own_reports(everything))
+        assert (own[epoch] != straight.report_id).mean() > 0.5
+    assert (own[1] != own[2]).mean() > 0.5
+    shuffled.set_epoch(1)
+    assert np.array_equal(shuffled.own_reports(everything), own[1])
 
 
 def test_refusals(parts):

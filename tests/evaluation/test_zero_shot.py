@@ -34,6 +34,15 @@ def test_cosine_ignores_every_length():
     assert classifier.similarity == "cosine"
 
 
+def test_centred_prompts_do_not_see_what_all_share():
+    prompts = {"first": "a", "second": "b"}
+    plain = build_zero_shot_classifier(FakeModel(), prompts)
+    centred = build_zero_shot_classifier(FakeModel(), prompts, center=True)
+    embeddings = np.array([[1.0, 2.0], [-3.0, 0.5]])
+    scores = plain.scores(embeddings)
+    np.testing.assert_allclose(centred.scores(embeddings), scores - scores.mean(axis=1, keepdims=True), atol=1e-6)
+
+
 def test_prompt_that_is_not_finite_names_the_class():
     with pytest.raises(BadCheckpoint, match="prompt of class worse is not finite"):
         build_zero_shot_classifier(FakeModel(ets_normalize=False), {"fine": "a", "worse": ["b", "bad"]})
