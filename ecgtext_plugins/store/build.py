@@ -65,18 +65,19 @@ def build_store(
     """
     raw, folder = Path(raw).resolve(), Path(folder).resolve()
     leftovers.refuse_foreign_folder(folder)
+    finished = (folder / "corpus.json").is_file() and not rebuild
+    # Who has removed the raw data of a finished store may run the command again.
+    corpus = None if finished and not raw.exists() else open_corpus(recipe, raw)
     folder.mkdir(parents=True, exist_ok=True)
     with build_lock(folder):
         if rebuild:
             leftovers.remove_store(folder)
-        finished = (folder / "corpus.json").is_file()
-        if raw.exists() or not finished:  # who has removed the raw data may run the command again
-            corpus = open_corpus(recipe, raw)
-        if finished:
+        if (folder / "corpus.json").is_file():
             store = RecordStore.open(folder)
             _refuse_other_recipe(folder, store.corpus["recipe"], recipe)
             leftovers.remove_work_files(folder)
             return BuildResult(store, was_finished=True)
+        corpus = corpus or open_corpus(recipe, raw)
         _continue_plan(folder, recipe, corpus)
         leftovers.remove_partial_files(folder)
         shards = list(_write_shards(folder, recipe, corpus, workers, progress))

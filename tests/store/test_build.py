@@ -117,6 +117,9 @@ def test_a_finished_build_refuses_a_raw_folder_that_is_not_the_dataset(tmp_path,
     (tmp_path / "other").mkdir()
     with pytest.raises(BadRawData):
         build_store(recipe_of(), tmp_path / "other", tmp_path / "data")
+    with pytest.raises(BadRawData):
+        build_store(recipe_of(), tmp_path / "other", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_another_recipe_is_refused_and_rebuilds_on_demand(tmp_path, raw):
