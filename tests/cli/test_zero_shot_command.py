@@ -43,7 +43,10 @@ def test_own_prompts_are_used_and_recorded(demo_store, stand_in, tmp_path, capsy
     changed = json.loads(capsys.readouterr().out)
     assert changed["prompts"]["low_voltage"] == ["abc"]
     differing = {name for name in own if changed["auroc"][name] != shipped["auroc"][name]}
-    assert differing == {"low_voltage"}
+    assert "low_voltage" in differing  # others move too: the benchmark centres its prompts
+    assert {name: text for name, text in changed["prompts"].items() if name != "low_voltage"} == {
+        name: text for name, text in shipped["prompts"].items() if name != "low_voltage"
+    }
 
 
 def test_unknown_class_in_prompts_is_one_sentence(demo_store, stand_in, tmp_path, capsys):
