@@ -61,13 +61,17 @@ class BuildWithRecipes(build_py):
                 shutil.copyfile(ROOT / source, target / source)
 
 
-class SdistWithRecipes(sdist):
-    """Put the recipes into a source distribution too: a wheel built from it needs them."""
+class SdistOfCheckout(sdist):
+    """Put recipes, tests and papers into a source distribution: a wheel is built from it, and tests are run in it."""
 
-    def add_defaults(self):
-        """Add what setuptools adds, then the recipes."""
-        super().add_defaults()
-        self.filelist.extend(str(path) for path in recipe_files())
+    def make_distribution(self):
+        """Add to what setuptools found; a MANIFEST.in would be one more file at the top."""
+        tests = [path.relative_to(ROOT) for path in sorted((ROOT / "tests").rglob("*.py"))]
+        papers = [Path(name) for name in ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md")]
+        for path in [*recipe_files(), *CHECKOUT_ONLY, *tests, *papers]:
+            if (ROOT / path).is_file() and "__pycache__" not in path.parts:
+                self.filelist.append(str(path))
+        super().make_distribution()
 
 
 def recipe_files():
@@ -128,6 +132,6 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["ecgtext = ecgtext_plugins.cli.main:main"]},
-    cmdclass={"build_py": BuildWithRecipes, "sdist": SdistWithRecipes},
+    cmdclass={"build_py": BuildWithRecipes, "sdist": SdistOfCheckout},
     zip_safe=False,
 )
