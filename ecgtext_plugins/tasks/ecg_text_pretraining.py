@@ -180,6 +180,13 @@ class EcgTextPretrainingTask(FairseqTask):
         self._write_metrics()
         self._position["split"] = "valid"
 
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """Make fairseq's iterator; in a validation of several subsets, each gets its row of metrics.csv."""
+        if self._position["split"] != "train":
+            self._write_metrics()
+            self._position["split"] = next(name for name, loaded in self.datasets.items() if loaded is dataset)
+        return super().get_batch_iterator(dataset, *args, **kwargs)
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """One forward and backward pass."""
         if self._position["split"] != "train":

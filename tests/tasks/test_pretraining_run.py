@@ -20,10 +20,13 @@ def metrics_rows(folder):
         return list(csv.DictReader(handle))
 
 
+SHORT = ("optimization.max_update=5", "dataset.validate_interval_updates=5", "dataset.valid_subset='valid,test'")
+
+
 @pytest.fixture(scope="module")
 def run(demo_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    done = train(demo_data, out, "optimization.max_update=5", "dataset.validate_interval_updates=5")
+    done = train(demo_data, out, *SHORT)
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 
@@ -64,7 +67,8 @@ def test_metrics_csv(run):
     rows = metrics_rows(run)
     training = [row for row in rows if row["split"] == "train"]
     assert [int(row["num_updates"]) for row in training] == [1, 2, 3, 4, 5]
-    assert [row["num_updates"] for row in rows if row["split"] == "valid"] == ["5"]
+    assert [(row["split"], row["num_updates"]) for row in rows[5:]] == [("valid", "5"), ("test", "5")]
+    assert rows[5]["loss"] != rows[6]["loss"]
     weights = load_checkpoint_file(run / "checkpoint_last.pt")["cfg"]["criterion"]
     for row in rows:
         terms = sum(weights[f"{name}_weight"] * float(row[f"{name}_loss"]) for name in ("mlm", "mem", "etm", "ets"))
@@ -101,7 +105,7 @@ def test_the_sentence_is_the_last_line(demo_data, tmp_path, monkeypatch, overrid
 
 def test_a_finished_run_is_left_alone(run, demo_data):
     before = (run / "checkpoint_last.pt").read_bytes()
-    done = train(demo_data, run, "optimization.max_update=5", "dataset.validate_interval_updates=5")
+    done = train(demo_data, run, *SHORT)
     assert done.returncode == 0 and "nothing to do" in done.stdout + done.stderr
     assert (run / "checkpoint_last.pt").read_bytes() == before
 
