@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from ecgtext_plugins.modules.conv_stem import parse_conv_layers
 from ecgtext_plugins.modules.ecg_encoder import EcgEncoder, EcgEncoderConfig
 from ecgtext_plugins.modules.fusion import FusionLayer
 from ecgtext_plugins.modules.heads import MatchHead, Pooler, TokenHead
@@ -63,6 +64,12 @@ class DBeta(nn.Module):
         if not 1 <= config.mem_layer <= config.num_top_layer:
             raise ValueError(
                 f"mem_layer={config.mem_layer} must lie between 1 and num_top_layer={config.num_top_layer}"
+            )
+        overlapping = [layer for layer in parse_conv_layers(config.conv_feature_layers) if layer[1] != layer[2]]
+        if overlapping:
+            raise ValueError(
+                f"conv_feature_layers={config.conv_feature_layers!r} has a layer {overlapping[0]} whose kernel is not "
+                "its stride: MEM predicts patches that do not overlap, so expected kernel = stride in every layer"
             )
         self.config = config
         width = config.hidden_dim

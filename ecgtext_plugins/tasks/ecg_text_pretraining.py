@@ -127,11 +127,8 @@ class EcgTextPretrainingTask(FairseqTask):
     @told_in_one_sentence
     def load_dataset(self, split: str, combine: bool = False, **kwargs) -> None:
         """Open the manifest of `split`; draws are new each epoch in training and fixed elsewhere."""
-        cfg, manifest, training = (
-            self.cfg,
-            read_manifest(self._manifest_path(self.cfg.data, split)),
-            split.startswith("train"),
-        )
+        cfg, training = self.cfg, split.startswith("train")
+        manifest = read_manifest(self._manifest_path(cfg.data, split))
         negatives = None
         if cfg.negative_ratio > 0:
             negatives = NegativesTable.open(cfg.negatives or manifest.store.folder / "negatives", manifest.store)

@@ -139,6 +139,8 @@ def test_refusals():
         model(**batch, ecg_padding_mask=torch.ones(3, 200, dtype=torch.bool))
     with pytest.raises(ValueError, match="mem_layer=3"):
         tiny_model(mem_layer=3)
+    with pytest.raises(ValueError, match=r"layer \(16, 5, 3\) whose kernel is not its stride"):
+        tiny_model(conv_feature_layers="[(16, 2, 2), (16, 5, 3)]")
     with pytest.raises(ValueError, match="too short"):
         model(**tiny_batch(samples=7))
 
