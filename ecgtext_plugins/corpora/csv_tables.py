@@ -1,16 +1,16 @@
 """CSV tables of a dataset as text columns (pyarrow: quotes, commas and line breaks in cells are kept)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.errors import BadRawData
 
 
-def column_names(path: Path) -> list[str]:
+def column_names(folder: RawFolder, name: str) -> list[str]:
     """Return the names in a table's first line.
 
     Raises
@@ -18,8 +18,12 @@ def column_names(path: Path) -> list[str]:
     BadRawData
         When there is no such table or it is empty.
     """
+    path = f"{folder}/{name}"
     try:
-        with csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+        with (
+            folder.open(name) as handle,
+            csv.open_csv(handle, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader,
+        ):
             return reader.schema.names
     except FileNotFoundError:
         raise BadRawData(f"there is no table {path}: expected it in the raw folder; download it again") from None
@@ -27,28 +31,30 @@ def column_names(path: Path) -> list[str]:
         raise BadRawData(f"{path} is not a readable CSV table ({error}): expected one; download it again") from None
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read `columns` of the table at `path` as text; an empty cell is an empty text.
+def read_columns(folder: RawFolder, name: str, columns: Sequence[str]) -> pa.Table:
+    """Read `columns` of the table `name` in `folder` as text; an empty cell is an empty text.
 
     Raises
     ------
     BadRawData
         When the table is missing, malformed, or lacks a column.
     """
-    names = column_names(path)
-    lacking = [name for name in columns if name not in names]
+    path, names = f"{folder}/{name}", column_names(folder, name)
+    lacking = [column for column in columns if column not in names]
     if lacking:
         raise BadRawData(
             f"{path} has no column {', '.join(lacking)} (it has {', '.join(names[:30])}): expected "
             f"{', '.join(columns[:6])}; use the table as published"
         )
     options = csv.ConvertOptions(
-        column_types={name: pa.string() for name in columns}, include_columns=list(columns), strings_can_be_null=False
+        column_types={column: pa.string() for column in columns},
+        include_columns=list(columns),
+        strings_can_be_null=False,
     )
     try:
-        return csv.read_csv(
-            path, convert_options=options, parse_options=csv.ParseOptions(newlines_in_values=True)
-        ).combine_chunks()
+        parsing = csv.ParseOptions(newlines_in_values=True)
+        with folder.open(name) as handle:
+            return csv.read_csv(handle, convert_options=options, parse_options=parsing).combine_chunks()
     except (pa.ArrowException, OSError) as error:
         raise BadRawData(f"{path} is not a readable CSV table ({error}): expected one; download it again") from None
 

@@ -1,6 +1,5 @@
 """Labels of a dataset from a CSV table: one row a record, labels separated by semicolons."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecgtext_plugins.corpora.csv_tables import read_columns, refuse_duplicates
+from ecgtext_plugins.corpora.raw_folder import RawFolder, Tables
 from ecgtext_plugins.errors import BadRawData
 
 
@@ -16,11 +16,11 @@ class LabelTable:
 
     Parameters
     ----------
-    raw : Path
-        The dataset's folder.
+    tables : Tables
+        Where the files are looked for.
     settings : mapping
-        `file` (relative to `raw`), `id` and `column` (names of its columns), `names` (the vocabulary: a list, or a
-        text file relative to `raw` with one name a line).
+        `file`, `id` and `column` (names of its columns), `names` (the vocabulary: a list, or a
+        text file with one name a line).
 
     Raises
     ------
@@ -28,11 +28,12 @@ class LabelTable:
         When a file is missing or malformed, an id is there twice, or a label is not in the vocabulary.
     """
 
-    def __init__(self, raw: Path, settings: dict[str, Any]):
-        path = raw / settings["file"]
-        self.files = [path]
-        self.names = self._vocabulary(raw, settings["names"])
-        table = read_columns(path, [settings["id"], settings["column"]])
+    def __init__(self, tables: Tables, settings: dict[str, Any]):
+        folder, name = tables.find(settings["file"])
+        path = f"{folder}/{name}"
+        self.files: list[tuple[RawFolder, str]] = [(folder, name)]
+        self.names = self._vocabulary(tables, settings["names"])
+        table = read_columns(folder, name, [settings["id"], settings["column"]])
         self._ids, self._labels = table[settings["id"]], table[settings["column"]]
         refuse_duplicates(self._ids, f"values of {settings['id']} in {path}")
         found = {label for cell in pc.unique(self._labels).to_pylist() for label in split_labels(cell)}
@@ -43,17 +44,18 @@ class LabelTable:
                 f"only {', '.join(self.names[:30])}; add them to the recipe"
             )
 
-    def _vocabulary(self, raw: Path, names: list[str] | str) -> list[str]:
+    def _vocabulary(self, tables: Tables, names: list[str] | str) -> list[str]:
         if not isinstance(names, str):
             return list(names)
-        path = raw / names
+        folder, name = tables.find(names)
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = folder.read(name).decode("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise BadRawData(
-                f"the label vocabulary {path} cannot be read ({error}): expected UTF-8 text with one label a line"
+                f"the label vocabulary {folder}/{name} cannot be read ({error}): expected UTF-8 text with one label a "
+                "line"
             ) from None
-        self.files.append(path)
+        self.files.append((folder, name))
         return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
     def of(self, record_ids: pa.Array) -> list[tuple[str, ...]]:

@@ -5,16 +5,16 @@ patients: a record's patient id is its record id. Its report is the names of its
 """
 
 import math
-import os
 import re
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
+from ecgtext_plugins.corpora.corpus import Reader
 from ecgtext_plugins.corpora.csv_tables import refuse_duplicates
 from ecgtext_plugins.corpora.label_table import sorted_rows
-from ecgtext_plugins.corpora.mimic_iv_ecg import is_under, safe_source
+from ecgtext_plugins.corpora.raw_folder import RawFolder, Tables, is_under
 from ecgtext_plugins.corpora.record import EcgRecord, RecordEntry
 from ecgtext_plugins.corpora.snomed import TABLE, scored_labels, snomed_codes
 from ecgtext_plugins.corpora.wfdb_records import read_wfdb
@@ -34,11 +34,12 @@ class Physionet2021:
         When there is no header under `raw`, or two of one name.
     """
 
-    def __init__(self, raw: Path, recipe: dict[str, Any]):
+    def __init__(self, raw: RawFolder, tables: Tables, recipe: dict[str, Any]):
+        self.published_subsets: dict[str, list[str]] = {}
         self.raw = raw
-        self.table_files = [TABLE]
+        self.table_files = [(RawFolder(TABLE.parent), TABLE.name)]
         excluded = {name.strip("/") for name in recipe.get("exclude_sources") or []}
-        paths = [path for path in header_paths(raw) if not is_under(path, excluded)]
+        paths = [path for path in (name[:-4] for name in raw.names(".hea")) if not is_under(path, excluded)]
         if not paths:
             raise BadRawData(
                 f"{raw} is not the Challenge 2021 data: no .hea file in it or its sub-folders: expected headers such "
@@ -61,23 +62,7 @@ class Physionet2021:
         return [RecordEntry(record_id, record_id, path) for record_id, path in zip(*columns, strict=True)]
 
 
-def header_paths(raw: Path) -> list[str]:
-    """List the headers under `raw`, relative and without extension; links to folders are followed once."""
-    found, seen = [], set()
-    for folder, subfolders, files in os.walk(raw, followlinks=True):
-        identity = os.stat(folder)
-        if (identity.st_dev, identity.st_ino) in seen:
-            subfolders.clear()
-            continue
-        seen.add((identity.st_dev, identity.st_ino))
-        subfolders.sort()
-        relative = Path(folder).relative_to(raw)
-        found += [(relative / name[:-4]).as_posix() for name in files if name.endswith(".hea") and name != ".hea"]
-    # a name that is not UTF-8 cannot be in a table: spelt out, it becomes a record whose header is missing
-    return [path.encode("utf-8", "backslashreplace").decode("utf-8") for path in found]
-
-
-def read_entry(raw: Path, entry: RecordEntry) -> EcgRecord:
+def read_entry(raw: RawFolder, entry: RecordEntry, recipe: dict[str, Any]) -> EcgRecord:
     """Read the recording of `entry`, with report, labels, age and sex from its header.
 
     Raises
@@ -85,23 +70,11 @@ def read_entry(raw: Path, entry: RecordEntry) -> EcgRecord:
     BadRecord
         ``unknown_code`` for a code that is not of the Challenge; all of :func:`read_wfdb`.
     """
-    source = f"record {entry.record_id}"
-    read = read_wfdb(raw / safe_source(entry), source)
+    read = read_wfdb(raw, entry)
     said = {match[1].lower(): match[2].strip() for match in map(_COMMENT.fullmatch, read.comments) if match}
-    report, labels = diagnoses(said.get("dx", ""), source)
-    return EcgRecord(
-        record_id=entry.record_id,
-        patient_id=entry.patient_id,
-        source_path=entry.source_path,
-        signal=read.signal,
-        native_rate=read.rate,
-        step_uv=read.step_uv,
-        missing_leads=read.missing_leads,
-        report=report,
-        labels=labels,
-        age=_age(said.get("age", "")),
-        sex=_SEXES.get(said.get("sex", "").lower(), ""),
-    )
+    report, labels = diagnoses(said.get("dx", ""), f"record {entry.record_id}")
+    sex = _SEXES.get(said.get("sex", "").lower(), "")
+    return read.record(replace(entry, report=report, labels=labels, age=_age(said.get("age", "")), sex=sex))
 
 
 def diagnoses(codes: str, source: str) -> tuple[str | None, tuple[str, ...]]:
@@ -126,3 +99,6 @@ def _age(text: str) -> float:
     except ValueError:
         return math.nan
     return age if 0 <= age < math.inf else math.nan
+
+
+READER = Reader(Physionet2021, read_entry, label_schemes=(SCHEME,))

@@ -12,11 +12,17 @@ class RecordEntry:
 
     record_id: str
     patient_id: str
-    source_path: str  # relative to the raw folder, without extension
-    report: str | None = None
-    labels: tuple[str, ...] = ()
-    age: float = float("nan")
-    sex: str = ""
+    source_path: str  # relative to the raw folder; of WFDB records without extension
+    report: str | None = None  # raw text, lines joined; None without report
+    labels: tuple[str, ...] = ()  # in the order of the corpus's label names
+    codes: tuple[str, ...] = ()  # the dataset's own statements: "426783006", "NORM=100"
+    age: float = float("nan")  # years
+    sex: str = ""  # "M", "F" or ""
+    recorded_at: str = ""  # as the dataset writes it
+    device: str = ""  # cart or machine
+    fold: int = 0  # of the dataset's own folds, from 1; 0 without
+    split: str = ""  # "train", "valid" or "test" where the dataset or the recipe's tables say so
+    position: int = -1  # row in a file of many records (HDF5); -1 where a record has files of its own
 
 
 @dataclass(slots=True)
@@ -25,6 +31,8 @@ class EcgRecord:
 
     Parameters
     ----------
+    entry : RecordEntry
+        Completed with what the recording's own header says.
     signal : ndarray (12, T) float32
         Millivolt, leads I II III aVR aVL aVF V1..V6; missing samples and leads are NaN.
     native_rate : float
@@ -33,23 +41,21 @@ class EcgRecord:
         Microvolt of one count of the file; None where the leads differ or the source is not of integers.
     missing_leads : int
         Bit mask of leads that the file lacks, bit 0 for lead I.
-    report : str or None
-        Raw text, lines joined; None without report.
-    sex : str
-        ``"M"``, ``"F"`` or ``""``.
+    counts : ndarray (12, T) int16 or None
+        Where the file holds such: `signal` is counts * step_uv / 1000, -32768 is a missing sample.
+    checksum_error : str
+        What is wrong where the header's own checksums contradict the samples; the recipe decides what follows.
+    checksum : str
+        SHA-256 of the decoded signal, made when not given.
     """
 
-    record_id: str
-    patient_id: str
-    source_path: str
+    entry: RecordEntry
     signal: np.ndarray
     native_rate: float
     step_uv: float | None
     missing_leads: int = 0
-    report: str | None = None
-    labels: tuple[str, ...] = ()
-    age: float = float("nan")
-    sex: str = ""
+    counts: np.ndarray | None = None
+    checksum_error: str = ""
     checksum: str = field(default="")
 
     def __post_init__(self):
@@ -63,4 +69,4 @@ def signal_checksum(signal: np.ndarray) -> str:
     missing = np.isnan(values)
     if missing.any():
         values = np.where(missing, np.float32(np.nan), values).astype("<f4")
-    return hashlib.sha256(values.tobytes()).hexdigest()
+    return hashlib.sha256(values.data).hexdigest()

@@ -3,8 +3,8 @@
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
+from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.errors import BadRecord
 
 LARGEST_HEADER = 1 << 20  # bytes
@@ -50,8 +50,8 @@ class WfdbHeader:
     comments: tuple[str, ...]
 
 
-def read_header(path: Path, source: str) -> WfdbHeader:
-    """Read and check the header at `path`; `source` names the record in errors.
+def read_header(raw: RawFolder, name: str, source: str) -> WfdbHeader:
+    """Read and check the header `name`; `source` names the record in errors.
 
     Raises
     ------
@@ -59,18 +59,18 @@ def read_header(path: Path, source: str) -> WfdbHeader:
         ``missing_header``, ``unreadable``, ``header``, ``sampling_rate``, ``gain``, ``unit``, ``unsupported_format``.
     """
     try:
-        with open(path, "rb") as handle:
-            content = handle.read(LARGEST_HEADER + 1)
+        content = raw.read(name, count=LARGEST_HEADER + 1)
     except FileNotFoundError:
         raise BadRecord(
-            "missing_header", f"{source}: there is no header {path}: expected one beside its signals; download it again"
+            "missing_header",
+            f"{source}: there is no header {raw}/{name}: expected one beside its signals; download it again",
         ) from None
     except (OSError, ValueError) as error:
         raise BadRecord(
-            "unreadable", f"{source}: {path} cannot be read ({error}); check the disk and permissions"
+            "unreadable", f"{source}: {raw}/{name} cannot be read ({error}); check the disk and permissions"
         ) from None
     if len(content) > LARGEST_HEADER:
-        raise _bad(source, f"{path.name} is larger than {LARGEST_HEADER} bytes")
+        raise _bad(source, f"{name} is larger than {LARGEST_HEADER} bytes")
     return parse_header(content, source)
 
 

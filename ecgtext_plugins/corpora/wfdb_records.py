@@ -3,12 +3,13 @@
 wfdb verifies nothing when it reads, so that sizes, checksums, gains and lead names are checked here.
 """
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 
+from ecgtext_plugins.corpora.raw_folder import RawFolder, safe_name
+from ecgtext_plugins.corpora.record import EcgRecord, RecordEntry
 from ecgtext_plugins.corpora.wfdb_header import SignalLine, WfdbHeader, read_header
 from ecgtext_plugins.errors import BadRecord
 from ecgtext_plugins.signals.leads import arrange_leads, lead_positions, missing_mask
@@ -34,34 +35,39 @@ _VIA_WFDB = {
 
 @dataclass(slots=True)
 class WfdbSignals:
-    """Decoded signals: (12, T) float32 millivolt in canonical order, NaN where missing, and what the header says."""
+    """Decoded signals and what the header says; fields as in :class:`EcgRecord`."""
 
     signal: np.ndarray
     rate: float
     step_uv: float | None
     missing_leads: int
+    counts: np.ndarray | None
+    checksum_error: str
     comments: tuple[str, ...]
 
+    def record(self, entry: RecordEntry) -> EcgRecord:
+        """Return the record of `entry` with these signals."""
+        return EcgRecord(
+            entry, self.signal, self.rate, self.step_uv, self.missing_leads, self.counts, self.checksum_error
+        )
 
-def read_wfdb(path: Path, source: str) -> WfdbSignals:
-    """Read the record at `path` (without extension) and check it.
 
-    Parameters
-    ----------
-    path : Path
-    source : str
-        What errors call it, e.g. ``"record 40689238"``.
+def read_wfdb(raw: RawFolder, entry: RecordEntry) -> WfdbSignals:
+    """Read the recording of `entry`, whose path is a record's name without extension, and check it.
 
     Raises
     ------
     BadRecord
-        Reasons of :func:`read_header` and of ``lead_positions``; ``missing_signal_file``, ``truncated``,
-        ``size_mismatch``, ``checksum``, ``too_long``, ``amplitude``, ``unsupported_format``, ``unreadable``.
+        Reasons of :func:`read_header` and of ``lead_positions``; ``unsafe_path``, ``missing_signal_file``,
+        ``truncated``, ``size_mismatch``, ``too_long``, ``amplitude``, ``unsupported_format``, ``unreadable``. A wrong
+        checksum is told in the result.
     """
-    header = read_header(path.with_name(path.name + ".hea"), source)
+    source = f"record {entry.record_id}"
+    name = safe_name(entry.source_path, source)
+    header = read_header(raw, f"{name}.hea", source)
     positions = lead_positions([line.lead for line in header.signals], source)
-    counts, missing = _read_counts(path, header, source)
-    _check_sums(counts, header, source)
+    counts, missing = _read_counts(raw, name, header, source)
+    checksum_error = _wrong_sum(counts, header, source)
     gains = np.array([line.gain for line in header.signals])
     baselines = np.array([line.baseline for line in header.signals])
     signal = _millivolts(counts, missing, gains, baselines)
@@ -69,7 +75,10 @@ def read_wfdb(path: Path, source: str) -> WfdbSignals:
     arranged = arrange_leads(signal, positions)
     _check_amplitude(arranged, source)
     step_uv = 1000.0 / float(used[0]) if (used == used[0]).all() else None
-    return WfdbSignals(arranged, header.rate, step_uv, missing_mask(positions), header.comments)
+    exact = step_uv is not None and counts.dtype == np.int16 and not baselines.any() and (positions >= 0).all()
+    exact = exact and (missing == MISSING_16).all()
+    kept = counts[positions] if exact else None
+    return WfdbSignals(arranged, header.rate, step_uv, missing_mask(positions), kept, checksum_error, header.comments)
 
 
 def _millivolts(counts: np.ndarray, missing: np.ndarray, gains: np.ndarray, baselines: np.ndarray) -> np.ndarray:
@@ -95,14 +104,14 @@ def _check_amplitude(signal: np.ndarray, source: str) -> None:
         )
 
 
-def _read_counts(path: Path, header: WfdbHeader, source: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_counts(raw: RawFolder, name: str, header: WfdbHeader, source: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the counts (n, T) of all signals and the counts (n,) that mean missing."""
     simple = len({(s.file, s.offset) for s in header.signals}) == 1 and all(
         (s.format, s.per_frame, s.skew) == (16, 1, 0) for s in header.signals
     )
     if simple:
-        return _format_16(path, header, source), np.full(len(header.signals), MISSING_16)
-    return _through_wfdb(path, header, source)
+        return _format_16(raw, name, header, source), np.full(len(header.signals), MISSING_16)
+    return _through_wfdb(raw, name, header, source)
 
 
 def _too_long(source: str, samples: int) -> BadRecord:
@@ -113,36 +122,38 @@ def _too_long(source: str, samples: int) -> BadRecord:
     )
 
 
-def _missing_file(file: Path, source: str) -> BadRecord:
+def _missing_file(raw: RawFolder, file: str, source: str) -> BadRecord:
     return BadRecord(
         "missing_signal_file",
-        f"{source}: its signal file {file.name} is not in {file.parent}: expected beside the header; download it again",
+        f"{source}: its signal file {file} is not in {raw}: expected beside the header; download it again",
     )
 
 
-def _unreadable(file: Path, source: str, error: Exception) -> BadRecord:
-    return BadRecord("unreadable", f"{source}: {file} cannot be read ({error}); check the disk and permissions")
+def _unreadable(raw: RawFolder, file: str, source: str, error: Exception) -> BadRecord:
+    return BadRecord("unreadable", f"{source}: {raw}/{file} cannot be read ({error}); check the disk and permissions")
 
 
-def _format_16(path: Path, header: WfdbHeader, source: str) -> np.ndarray:
+def _format_16(raw: RawFolder, name: str, header: WfdbHeader, source: str) -> np.ndarray:
     """Read interleaved little-endian int16 counts, (n, T) int16; nothing is allocated before the size is checked."""
     line, leads = header.signals[0], len(header.signals)
-    file = path.with_name(line.file)
+    file = _beside(name, line.file)
     try:
-        with open(file, "rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            length = _length_by_size(header, size, source)
-            if length * leads > LARGEST_RECORD:
-                raise _too_long(source, length * leads)
-            handle.seek(line.offset)
-            counts = np.fromfile(handle, dtype="<i2", count=length * leads)
+        length = _length_by_size(header, raw.size(file), source)
+        if length * leads > LARGEST_RECORD:
+            raise _too_long(source, length * leads)
+        counts = np.frombuffer(raw.read(file, line.offset, 2 * length * leads), dtype="<i2")
     except FileNotFoundError:
-        raise _missing_file(file, source) from None
+        raise _missing_file(raw, file, source) from None
     except (OSError, ValueError) as error:
-        raise _unreadable(file, source, error) from None
+        raise _unreadable(raw, file, source, error) from None
     if len(counts) != length * leads:
-        raise _unreadable(file, source, OSError("it became shorter while being read"))
+        raise _unreadable(raw, file, source, OSError("it became shorter while being read"))
     return np.ascontiguousarray(counts.reshape(length, leads).T)
+
+
+def _beside(name: str, file: str) -> str:
+    """Return the name of a file in the folder of the record `name`."""
+    return PurePosixPath(name).with_name(file).as_posix()
 
 
 def _length_by_size(header: WfdbHeader, size: int, source: str) -> int:
@@ -165,25 +176,27 @@ def _length_by_size(header: WfdbHeader, size: int, source: str) -> int:
     return length
 
 
-def _check_sums(counts: np.ndarray, header: WfdbHeader, source: str) -> None:
-    """Compare the 16-bit sums of the counts with the header's."""
+def _wrong_sum(counts: np.ndarray, header: WfdbHeader, source: str) -> str:
+    """Compare the 16-bit sums of the counts with the header's; return what is wrong, or an empty text."""
     sums = counts.sum(axis=1, dtype=np.int64)
     for line, total in zip(header.signals, sums.tolist(), strict=True):
         if line.checksum is not None and (total - line.checksum) % 65536:
-            raise BadRecord(
-                "checksum",
+            return (
                 f"{source}: the samples of lead '{line.lead}' sum to {total % 65536}: expected the header's "
-                f"{line.checksum % 65536}; download {line.file} again",
+                f"{line.checksum % 65536}; download {line.file} again"
             )
+    return ""
 
 
-def _through_wfdb(path: Path, header: WfdbHeader, source: str) -> tuple[np.ndarray, np.ndarray]:
+def _through_wfdb(raw: RawFolder, name: str, header: WfdbHeader, source: str) -> tuple[np.ndarray, np.ndarray]:
     """Read any other format with the wfdb package, after checks that keep it from allocating what is not there."""
-    missing = np.array([_check_for_wfdb(path, line, header, source) for line in header.signals])
+    missing = np.array([_check_for_wfdb(raw, name, line, header, source) for line in header.signals])
     import wfdb
 
+    files = {f"{name}.hea", *(_beside(name, line.file) for line in header.signals)}
     try:
-        record = wfdb.rdrecord(str(path.absolute()), physical=False, smooth_frames=True)
+        with raw.local_copies(sorted(files)) as folder:
+            record = wfdb.rdrecord(str(folder / name), physical=False, smooth_frames=True)
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(
             "truncated",
@@ -193,7 +206,7 @@ def _through_wfdb(path: Path, header: WfdbHeader, source: str) -> tuple[np.ndarr
     return np.ascontiguousarray(record.d_signal.T), missing
 
 
-def _check_for_wfdb(path: Path, line: SignalLine, header: WfdbHeader, source: str) -> int:
+def _check_for_wfdb(raw: RawFolder, name: str, line: SignalLine, header: WfdbHeader, source: str) -> int:
     """Return the count that means missing in this signal's format."""
     if line.per_frame != 1 or line.format not in {16, *_VIA_WFDB}:
         raise BadRecord(
@@ -206,15 +219,15 @@ def _check_for_wfdb(path: Path, line: SignalLine, header: WfdbHeader, source: st
         raise BadRecord("header", f"{source}: its header gives no length: expected one in format {line.format}; add it")
     if header.length * len(header.signals) > LARGEST_RECORD or line.skew > header.length:
         raise _too_long(source, header.length * len(header.signals))
-    file = path.with_name(line.file)
+    file = _beside(name, line.file)
     least, missing = _VIA_WFDB.get(line.format, (2.0, MISSING_16))
     sharing = sum(other.file == line.file for other in header.signals)
     try:
-        size = file.stat().st_size
+        size = raw.size(file)
     except FileNotFoundError:
-        raise _missing_file(file, source) from None
+        raise _missing_file(raw, file, source) from None
     except (OSError, ValueError) as error:
-        raise _unreadable(file, source, error) from None
+        raise _unreadable(raw, file, source, error) from None
     needed = int(line.offset + least * header.length * sharing)
     if size < needed:
         raise BadRecord(

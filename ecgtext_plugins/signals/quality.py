@@ -1,4 +1,4 @@
-"""Plain measures of what is wrong with a recording: missing samples and flat leads."""
+"""Plain measures of what is wrong with a recording: missing samples and flat leads; and bit masks of leads."""
 
 import numpy as np
 
@@ -10,6 +10,11 @@ def lead_mask(flags: np.ndarray) -> int:
     return int(sum(1 << int(place) for place in np.flatnonzero(flags)))
 
 
+def lead_flags(mask: int, count: int = len(LEADS)) -> np.ndarray:
+    """Unpack a bit mask into (count,) booleans, the first for lead I."""
+    return np.array([mask >> place & 1 for place in range(count)], dtype=bool)
+
+
 def lead_names(mask: int) -> list[str]:
     """Name the leads of a bit mask."""
     return [lead for place, lead in enumerate(LEADS) if mask >> place & 1]
@@ -19,8 +24,8 @@ def nan_share(signal: np.ndarray, missing_leads: int = 0) -> float:
     """Return the share of NaN among the samples of `signal` (12, T), leads of the mask `missing_leads` left out."""
     missing = np.isnan(signal)
     if missing_leads:
-        missing = missing[[not missing_leads >> place & 1 for place in range(len(signal))]]
-    return float(missing.mean()) if missing.size else 0.0
+        missing = missing[~lead_flags(missing_leads, len(signal))]
+    return np.count_nonzero(missing) / missing.size if missing.size else 0.0
 
 
 def empty_leads(signal: np.ndarray) -> int:
@@ -32,9 +37,4 @@ def flat_leads(signal: np.ndarray) -> int:
     """Return the bit mask of leads of `signal` (12, T) that hold one value only; NaN is passed over."""
     if not signal.shape[1]:
         return 0
-    if not np.isnan(signal.sum(dtype=np.float64)):
-        return lead_mask(signal.max(axis=1) == signal.min(axis=1))
-    present = ~np.isnan(signal).all(axis=1)
-    flat = np.zeros(len(signal), dtype=bool)
-    flat[present] = np.nanmax(signal[present], axis=1) == np.nanmin(signal[present], axis=1)
-    return lead_mask(flat)
+    return lead_mask(np.fmax.reduce(signal, axis=1) == np.fmin.reduce(signal, axis=1))

@@ -1,4 +1,4 @@
-"""Resampling by an exact rational ratio with a polyphase filter."""
+"""Resampling: by an exact rational ratio with a polyphase filter, or by straight lines as fairseq-signals does."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -7,8 +7,34 @@ import numpy as np
 from scipy.signal import firwin, resample_poly
 
 from ecgtext_plugins.errors import BadRecord
+from ecgtext_plugins.signals.gaps import fill_gaps
 
+METHODS = ("polyphase", "linear")
 LARGEST_TERM = 50_000  # of the ratio: the filter has 20 times as many taps
+
+
+def resample_by(method: str, signal: np.ndarray, native_rate: float, rate: float, source: str) -> np.ndarray:
+    """Resample `signal` (12, T) from `native_rate` to `rate`, both in Hz, by one of METHODS; float32 mV.
+
+    Parameters
+    ----------
+    method : str
+        ``polyphase`` (:func:`resample`) or ``linear`` (:func:`resample_linear`).
+    source : str
+        What an error names, e.g. ``"record 40689238"``.
+
+    Raises
+    ------
+    ValueError
+        For another method.
+    BadRecord
+        ``sampling_rate``, from :func:`rational_ratio`.
+    """
+    if method == "linear":
+        return resample_linear(signal, native_rate, rate)
+    if method == "polyphase":
+        return resample(signal, rational_ratio(native_rate, rate, source))
+    raise ValueError(f"the resampling method is {method!r}: expected one of {', '.join(METHODS)}")
 
 
 def rational_ratio(native_rate: float, rate: float, source: str) -> Fraction:
@@ -46,7 +72,9 @@ def resample(signal: np.ndarray, ratio: Fraction) -> np.ndarray:
         return np.asarray(signal, dtype=np.float32)
     gaps = np.isnan(signal)
     has_gaps = bool(gaps.any())
-    filled = _bridge(signal, gaps) if has_gaps else np.asarray(signal, dtype=np.float32)
+    filled = np.asarray(signal, dtype=np.float32)
+    if has_gaps:
+        filled = fill_gaps(filled, gaps)
     up, down = ratio.numerator, ratio.denominator
     resampled = resample_poly(filled, up, down, axis=1, window=_low_pass(up, down), padtype="line")
     resampled = resampled.astype(np.float32, copy=False)
@@ -58,12 +86,52 @@ def resample(signal: np.ndarray, ratio: Fraction) -> np.ndarray:
     return resampled
 
 
-def _bridge(signal: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """Fill NaN by linear interpolation along each lead; a lead of NaN only becomes 0."""
-    filled = np.array(signal, dtype=np.float32)
-    for lead, gap in zip(filled, gaps, strict=True):
-        if gap.all():
-            lead[:] = 0.0
-        elif gap.any():
-            lead[gap] = np.interp(np.flatnonzero(gap), np.flatnonzero(~gap), lead[~gap])
-    return filled
+def resample_linear(
+    signal: np.ndarray, native_rate: float, rate: float, dtype: np.typing.DTypeLike = np.float32
+) -> np.ndarray:
+    """Resample `signal` (12, T) to (12, int(T * rate / native_rate)) by straight lines between its samples; T >= 1.
+
+    No filter against aliasing: going down, what lies above the new Nyquist frequency folds into the result. First
+    and last sample stay first and last, so the time axis is stretched a little and depends on T: crop afterwards, not
+    before. A value next to a missing sample is missing.
+
+    Source: ``resample`` of fairseq-signals' scripts/preprocess/ecg/preprocess.py, to the last bit when `signal` and
+    `dtype` are float64. Like that one it draws each line from the sample below a point, also where the point falls on
+    a sample, which may differ from np.interp in the last bit.
+
+    Parameters
+    ----------
+    native_rate, rate : float
+        Hz, as they are and as they shall be.
+    dtype : dtype
+        Of the result; the computation is in float64.
+    """
+    if rate == native_rate:
+        return np.asarray(signal, dtype=dtype)
+    length = int(signal.shape[1] * (rate / native_rate))
+    if min(length, signal.shape[1]) < 2:
+        return np.repeat(signal[:, :1], length, axis=1).astype(dtype)
+    signal = np.asarray(signal, dtype=np.float64)
+    below, width, offset = _straight_lines(signal.shape[1], length)
+    start = signal.take(below, axis=1)
+    resampled = signal.take(below + 1, axis=1)
+    resampled -= start
+    resampled /= width
+    resampled *= offset
+    resampled += start
+    return resampled.astype(dtype, copy=False)
+
+
+@lru_cache(maxsize=4)
+def _straight_lines(count: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spread `count` samples over the points 0 .. length - 1; of each point its line.
+
+    Returns
+    -------
+    below, width, offset : ndarray (length,)
+        The sample that the line starts from, the line's width, and how far from its start the point lies, in points.
+    """
+    places = np.linspace(0, length - 1, count)
+    points = np.arange(length)
+    below = np.searchsorted(places, points).clip(1, count - 1) - 1
+    return below, places[below + 1] - places[below], points - places[below]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgtext_plugins import atomic_files
+from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import Corpus, open_corpus
 from ecgtext_plugins.errors import BadStore
 from ecgtext_plugins.store import leftovers
@@ -42,6 +43,7 @@ def build_store(
     workers: int = 1,
     rebuild: bool = False,
     progress: Progress | None = None,
+    tables: str | Path | None = None,
 ) -> BuildResult:
     """Build the store of `recipe` (as :func:`load_recipe` returns it) from the dataset in `raw` into `folder`.
 
@@ -54,6 +56,8 @@ def build_store(
         Remove what an earlier build left in `folder` first; otherwise another recipe's is refused.
     progress : callable or None
         Called with (found, kept, failed) at the start and after each shard.
+    tables : str or Path or None
+        A further folder for tables that the recipe names.
 
     Raises
     ------
@@ -63,11 +67,11 @@ def build_store(
         When `folder` holds another recipe's store or other files, another build runs there, the raw data have changed
         since the build began, or the disk is full.
     """
-    raw, folder = Path(raw).resolve(), Path(folder).resolve()
+    raw, folder = RawFolder(raw), Path(folder).resolve()
     leftovers.refuse_foreign_folder(folder)
     finished = (folder / "corpus.json").is_file() and not rebuild
     # Who has removed the raw data of a finished store may run the command again.
-    corpus = None if finished and not raw.exists() else open_corpus(recipe, raw)
+    corpus = None if finished and not raw.exists() else open_corpus(recipe, raw, tables)
     folder.mkdir(parents=True, exist_ok=True)
     with build_lock(folder):
         if rebuild:
@@ -77,7 +81,7 @@ def build_store(
             _refuse_other_recipe(folder, store.corpus["recipe"], recipe)
             leftovers.remove_work_files(folder)
             return BuildResult(store, was_finished=True)
-        corpus = corpus or open_corpus(recipe, raw)
+        corpus = corpus or open_corpus(recipe, raw, tables)
         _continue_plan(folder, recipe, corpus)
         leftovers.remove_partial_files(folder)
         shards = list(_write_shards(folder, recipe, corpus, workers, progress))
@@ -104,8 +108,8 @@ def _continue_plan(folder: Path, recipe: dict[str, Any], corpus: Corpus) -> None
     digest = hashlib.sha256(fingerprint(recipe).encode())
     for record_id in corpus.record_ids.to_pylist():
         digest.update(record_id.encode("utf-8") + b"\n")
-    for path in corpus.table_files:
-        digest.update(f"{path.name} {atomic_files.file_sha256(path)}\n".encode())
+    for place, name in corpus.table_files:
+        digest.update(f"{name} {place.sha256(name)}\n".encode())
     plan = {"found": len(corpus.record_ids), "recipe": recipe, "sha256": digest.hexdigest()}
     path = folder / ".build" / "plan.json"
     if path.is_file():

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ecgtext_plugins.corpora.record import EcgRecord
+from ecgtext_plugins.corpora.record import EcgRecord, RecordEntry
 from ecgtext_plugins.corpora.report_text import clean_report
 from ecgtext_plugins.errors import BadRecord
 from ecgtext_plugins.signals.leads import LEADS
 from ecgtext_plugins.signals.quality import empty_leads, flat_leads, lead_names, nan_share
 from ecgtext_plugins.signals.resampling import rational_ratio, resample
 from ecgtext_plugins.store.quantisation import choose_step, quantise
-from ecgtext_plugins.store.splits import split_of
+from ecgtext_plugins.store.splits import SPLITS, split_of
 
 MARGIN = 0.5  # seconds kept after a crop while the filter runs, so that its end effect falls outside
 
@@ -26,8 +26,8 @@ def convert(record: EcgRecord, recipe: Mapping[str, Any]) -> tuple[np.ndarray, d
     BadRecord
         ``empty_report``, ``missing_leads``, ``nan_samples``, ``flat_signal``, ``too_short``, ``sampling_rate``.
     """
-    source = f"record {record.record_id}"
-    report = clean_report(record.report or "")
+    entry, source = record.entry, f"record {record.entry.record_id}"
+    report = clean_report(entry.report or "")
     if recipe["reports"]["required"] and not report:
         raise BadRecord(
             "empty_report",
@@ -37,29 +37,48 @@ def convert(record: EcgRecord, recipe: Mapping[str, Any]) -> tuple[np.ndarray, d
     signal, flat, missing_share = _check_signal(record, recipe, source)
     stored, step_uv = _at_rate(signal, record, recipe, source)
     row = {
-        "record_id": record.record_id,
-        "patient_id": record.patient_id,
-        "source_path": record.source_path,
+        "record_id": entry.record_id,
+        "patient_id": entry.patient_id,
+        "source_path": entry.source_path,
         "sample_rate": float(recipe["sample_rate"]),
         "native_rate": float(record.native_rate),
         "n_samples": stored.shape[1],
         "report": report,
-        "age": record.age,
-        "sex": record.sex,
-        "labels": list(record.labels),
+        "age": entry.age,
+        "sex": entry.sex,
+        "recorded_at": entry.recorded_at,
+        "device": entry.device,
+        "fold": entry.fold,
+        "labels": list(entry.labels),
+        "codes": list(entry.codes),
         "step_uv": step_uv,
         "missing_leads": record.missing_leads,
         "flat_leads": flat,
-        "nan_share": missing_share,
+        "missing_share": missing_share,
+        "checksum_ok": not record.checksum_error,
         "checksum": record.checksum,
-        "split": split_of(record.patient_id, recipe["split"]["seed"], recipe["split"]["fractions"]),
+        "split": _split(entry, recipe["split"], source),
     }
     return stored, row
+
+
+def _split(entry: RecordEntry, rule: Mapping[str, Any], source: str) -> str:
+    if rule["by"] != "official":
+        key = entry.patient_id if rule["by"] == "patient" else entry.record_id
+        return split_of(key, rule["seed"], rule["fractions"])
+    if entry.split not in SPLITS:
+        raise BadRecord(
+            "no_split",
+            f"{source} is in no split of the dataset's own: expected one of {', '.join(SPLITS)}; use split.by: patient",
+        )
+    return entry.split
 
 
 def _check_signal(record: EcgRecord, recipe: Mapping[str, Any], source: str) -> tuple[np.ndarray, int, float]:
     """Return the part of the signal to keep with its margin, the flat leads and share of NaN of the part to keep."""
     seconds, rate = recipe["seconds"], record.native_rate
+    if record.checksum_error and recipe["checks"]["checksum"] == "reject":
+        raise BadRecord("checksum", record.checksum_error)
     lacking = lead_names(record.missing_leads)
     if len(lacking) > recipe["max_missing_leads"]:
         raise BadRecord(
@@ -76,12 +95,12 @@ def _check_signal(record: EcgRecord, recipe: Mapping[str, Any], source: str) -> 
     kept = record.signal[:, : math.ceil(seconds * rate)]
     share = nan_share(kept, record.missing_leads)
     empty = empty_leads(kept) & ~record.missing_leads
-    if empty or share > recipe["max_nan_share"]:
+    if empty or share > recipe["checks"]["max_missing_share"]:
         where = f"nothing in {', '.join(lead_names(empty))}" if empty else f"{share:.2%} missing samples"
         raise BadRecord(
             "nan_samples",
-            f"{source} has {where}: expected at most {recipe['max_nan_share']:.2%} missing and no empty lead; raise "
-            "max_nan_share in the recipe to keep records with gaps",
+            f"{source} has {where}: expected at most {recipe['checks']['max_missing_share']:.2%} missing and no empty "
+            "lead; raise checks.max_missing_share in the recipe to keep records with gaps",
         )
     flat = flat_leads(kept)
     if flat | record.missing_leads == (1 << len(LEADS)) - 1:

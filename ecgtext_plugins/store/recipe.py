@@ -14,8 +14,9 @@ from ecgtext_plugins.errors import BadRecipe
 from ecgtext_plugins.recipes import find_recipe
 from ecgtext_plugins.store.splits import SPLITS
 
-FORMAT = 1  # of the store; a change makes stores built before it unreadable
+FORMAT = 2  # of the store; a change makes stores built before it unreadable
 NUMBER = (int, float)
+NULL = type(None)
 # key: (types, default); a default of ... means required
 KEYS: dict[str, tuple[tuple[type, ...], Any]] = {
     "name": ((str,), ...),
@@ -23,22 +24,74 @@ KEYS: dict[str, tuple[tuple[type, ...], Any]] = {
     "description": ((str,), ""),
     "licence": ((str,), ""),
     "citation": ((str,), ""),
+    "options": ((dict,), {}),
     "sample_rate": (NUMBER, ...),
-    "seconds": (NUMBER, 10),
+    "resampling": ((str,), "polyphase"),
+    "seconds": ((*NUMBER, NULL), 10),
+    "crop": ((str,), "first"),
+    "pad": ((bool,), False),
     "min_seconds": (NUMBER, 1),
-    "max_nan_share": (NUMBER, 0.0),
+    "segments": ((dict, NULL), None),
+    "filter": ((dict, NULL), None),
     "max_missing_leads": ((int,), 0),
+    "derive_limb_leads": ((bool,), False),
+    "checks": ((dict,), {}),
     "records_per_shard": ((int,), 500),
     "reports": ((dict,), {"required": True}),
-    "labels": ((dict, type(None)), None),
+    "labels": ((dict, NULL), None),
     "split": ((dict,), ...),
-    "expected": ((dict, type(None)), None),
+    "subsets": ((dict, NULL), None),
+    "identification": ((bool,), False),
+    "expected": ((dict, NULL), None),
     "exclude_sources": ((list,), []),
 }
 SECTIONS: dict[str, dict[str, tuple[tuple[type, ...], Any]]] = {
-    "reports": {"required": ((bool,), True)},
-    "split": {"by": ((str,), "patient"), "seed": ((int,), 0), "fractions": ((dict,), ...)},
-    "expected": {"found": ((int,), ...)},
+    "segments": {"seconds": (NUMBER, ...)},
+    "filter": {
+        "high_pass": ((*NUMBER, NULL), None),
+        "low_pass": ((*NUMBER, NULL), None),
+        "notch": ((*NUMBER, NULL), None),
+        "order": ((int,), 4),
+    },
+    "checks": {
+        "checksum": ((str,), "reject"),
+        "missing_samples": ((str,), "reject"),
+        "max_missing_share": (NUMBER, 0.0),
+        "longest_gap": (NUMBER, 0.05),
+        "flat_leads": ((str,), "mark"),
+        "clipped_leads": ((str,), "mark"),
+        "limb_leads": ((str,), "mark"),
+        "limb_error_mv": (NUMBER, 0.05),
+    },
+    "reports": {
+        "required": ((bool,), True),
+        "separator": ((str,), " "),
+        "punctuation": ((str,), "keep"),
+        "min_words": ((int,), 0),
+    },
+    "split": {"by": ((str,), "patient"), "seed": ((int,), 0), "fractions": ((dict, NULL), None)},
+    "subsets": {"percentages": ((list,), ...), "method": ((str,), "nested"), "seed": ((int,), 0)},
+    "expected": {
+        "found": ((int, NULL), None),
+        "kept": ((int, NULL), None),
+        "unique_reports": ((int, NULL), None),
+        "splits": ((dict, NULL), None),
+        "labels": ((dict, NULL), None),
+        "label_sets": ((dict, NULL), None),
+    },
+}
+# Keys whose value is one of a few words.
+WORDS = {
+    "resampling": ("polyphase", "linear"),
+    "crop": ("first", "middle"),
+    "checks.checksum": ("reject", "mark"),
+    "checks.missing_samples": ("reject", "mark", "repair"),
+    "checks.flat_leads": ("reject", "mark"),
+    "checks.clipped_leads": ("reject", "mark"),
+    "checks.limb_leads": ("reject", "mark"),
+    "reports.punctuation": ("keep", "remove"),
+    "split.by": ("patient", "record", "official"),
+    "subsets.method": ("nested", "published"),
 }
 LABEL_TABLE = {
     "file": ((str,), ...),
@@ -46,16 +99,21 @@ LABEL_TABLE = {
     "column": ((str,), "labels"),
     "names": ((list, str), ...),
 }
-LABEL_SCHEME = {"scheme": ((str,), ...)}
+LABEL_SCHEME = {"scheme": ((str, list), ...)}
 DESCRIPTIVE = ("name", "description", "licence", "citation", "expected")  # change nothing in the data
 # least, most
 RANGES = {
     "sample_rate": (20, 5000),
     "seconds": (0.1, 86_400),
     "min_seconds": (0, 86_400),
-    "max_nan_share": (0, 1),
+    "segments.seconds": (0.1, 86_400),
     "max_missing_leads": (0, 11),
+    "checks.max_missing_share": (0, 1),
+    "checks.longest_gap": (0, 10),
+    "checks.limb_error_mv": (0, 100),
+    "filter.order": (1, 10),
     "records_per_shard": (1, 100_000),
+    "reports.min_words": (0, 1000),
 }
 
 
@@ -80,19 +138,28 @@ def resolve_recipe(content: Any, source: str) -> dict[str, Any]:
     recipe = _section(content, KEYS, f"recipe {source}", "")
     where = f"recipe {source}"
     _one_of(recipe["reader"], READERS, f"{where}: reader")
+    recipe["options"] = _section(recipe["options"], READERS[recipe["reader"]].options, where, "options.")
     for name, keys in SECTIONS.items():
         if recipe[name] is not None:
             recipe[name] = _section(recipe[name], keys, where, f"{name}.")
+    for name, words in WORDS.items():
+        value = _value(recipe, name)
+        if value is not None:
+            _one_of(value, words, f"{where}: {name}")
     for name, (least, most) in RANGES.items():
-        if not least <= recipe[name] <= most:
-            raise BadRecipe(f"{where}: {name} is {recipe[name]}: expected {least} to {most}; correct it")
-    if recipe["min_seconds"] > recipe["seconds"]:
+        value = _value(recipe, name)
+        if value is not None and not least <= value <= most:
+            raise BadRecipe(f"{where}: {name} is {value}: expected {least} to {most}; correct it")
+    if recipe["seconds"] is not None and recipe["min_seconds"] > recipe["seconds"]:
         raise BadRecipe(
             f"{where}: min_seconds {recipe['min_seconds']} is above seconds {recipe['seconds']}: expected at most "
             "that; lower it"
         )
+    if recipe["pad"] and recipe["seconds"] is None:
+        raise BadRecipe(f"{where}: pad is true while seconds is null: expected a length to pad to; give seconds")
     _check_labels(recipe, where)
-    _check_split(recipe["split"], where)
+    _check_split(recipe, where)
+    _check_subsets(recipe, where)
     _check_texts(recipe["exclude_sources"], f"{where}: exclude_sources")
     return recipe
 
@@ -110,6 +177,13 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} {one.get(key)!r} / {other.get(key)!r}" for key in keys if _plain(one.get(key)) != _plain(other.get(key))
     ]
+
+
+def _value(recipe: Mapping[str, Any], dotted: str) -> Any:
+    """Return the value of ``section.key``, None where the section is null."""
+    for key in dotted.split("."):
+        recipe = None if recipe is None else recipe[key]
+    return recipe
 
 
 def _plain(value: Any) -> Any:
@@ -186,7 +260,10 @@ def _check_labels(recipe: dict[str, Any], where: str) -> None:
                 f"{where}: labels.scheme is '{labels['scheme']}', but reader {recipe['reader']} has no schemes: "
                 f"expected labels with {', '.join(LABEL_TABLE)}, or null; correct it"
             )
-        _one_of(labels["scheme"], reader.label_schemes, f"{where}: labels.scheme")
+        schemes = [labels["scheme"]] if isinstance(labels["scheme"], str) else labels["scheme"]
+        _check_texts(schemes, f"{where}: labels.scheme")
+        for scheme in schemes:
+            _one_of(scheme, reader.label_schemes, f"{where}: labels.scheme")
         return
     recipe["labels"] = _section(labels, LABEL_TABLE, where, "labels.")
     if isinstance(labels["names"], list):
@@ -197,15 +274,32 @@ def _check_labels(recipe: dict[str, Any], where: str) -> None:
             raise BadRecipe(f"{where}: labels.{key} is '{name}': expected a path inside the raw folder; correct it")
 
 
-def _check_split(split: dict[str, Any], where: str) -> None:
-    _one_of(split["by"], ("patient",), f"{where}: split.by")
+def _check_split(recipe: dict[str, Any], where: str) -> None:
+    split = recipe["split"]
     fractions = split["fractions"]
-    for name, value in fractions.items():
+    if split["by"] == "official":
+        if not READERS[recipe["reader"]].official_split:
+            raise BadRecipe(
+                f"{where}: split.by is official, but reader {recipe['reader']} knows no official split: expected "
+                "patient or record; correct it"
+            )
+        if fractions is not None:
+            raise BadRecipe(f"{where}: split.fractions is given beside split.by official: expected null; remove it")
+        return
+    for name, value in (fractions or {}).items():
         _one_of(str(name), SPLITS, f"{where}: a split in split.fractions")
         if isinstance(value, bool) or not isinstance(value, NUMBER) or not 0 <= value <= 1:
             raise BadRecipe(f"{where}: split.fractions.{name} is {value!r}: expected a number from 0 to 1; correct it")
     if not fractions or abs(sum(fractions.values()) - 1) > 1e-9:
         raise BadRecipe(
-            f"{where}: split.fractions sum to {sum(fractions.values()):g}: expected 1 over {', '.join(SPLITS)}; "
-            "correct them"
+            f"{where}: split.fractions sum to {sum((fractions or {}).values()):g}: expected 1 over {', '.join(SPLITS)};"
+            " correct them"
         )
+
+
+def _check_subsets(recipe: dict[str, Any], where: str) -> None:
+    for value in (recipe["subsets"] or {"percentages": []})["percentages"]:
+        if isinstance(value, bool) or not isinstance(value, NUMBER) or not 0 < value <= 100:
+            raise BadRecipe(
+                f"{where}: subsets.percentages holds {value!r}: expected numbers above 0 up to 100; correct it"
+            )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ecgtext_plugins import atomic_files
+from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import READERS
 from ecgtext_plugins.corpora.record import RecordEntry
 from ecgtext_plugins.errors import BadRecord, BadStore
@@ -48,7 +49,7 @@ class ShardTask:
     """What a worker needs to write one shard."""
 
     paths: ShardPaths
-    raw: Path
+    raw: RawFolder
     entries: tuple[RecordEntry, ...]
     recipe: dict[str, Any]
     fingerprint: str  # of the recipe: goes into the marker
@@ -88,7 +89,7 @@ def read_entries(task: ShardTask) -> tuple[list[tuple[np.ndarray, dict[str, Any]
     for entry in task.entries:
         try:
             _check_id(entry)
-            kept.append(convert(read_entry(task.raw, entry), task.recipe))
+            kept.append(convert(read_entry(task.raw, entry, task.recipe), task.recipe))
         except BadRecord as error:
             failed.append(
                 {

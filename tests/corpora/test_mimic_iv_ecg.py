@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from ecgtext_plugins.corpora.mimic_iv_ecg import read_entry
+from ecgtext_plugins.corpora.mimic_iv_ecg import READER
+from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import open_corpus
 from ecgtext_plugins.errors import BadRawData, BadRecord
 from ecgtext_plugins.store.recipe import resolve_recipe
@@ -27,9 +28,9 @@ def test_records_come_sorted_with_what_the_tables_say(tmp_path):
         assert (entry.patient_id, entry.source_path) == (row["subject_id"], row["path"])
         assert entry.report == " ".join(builders.PHRASES[label] for label in row["findings"])
         assert list(entry.labels) == row["findings"]
-        record = read_entry(tmp_path, entry)
+        record = READER.read_entry(RawFolder(tmp_path), entry, {})
         np.testing.assert_array_equal(record.signal, (row["counts"] / 200).astype(np.float32))
-        assert (record.step_uv, record.report, record.labels) == (5.0, entry.report, entry.labels)
+        assert (record.step_uv, record.entry) == (5.0, entry)
     assert corpus.entries(2, 4) == [entries_of(tmp_path)[i] for i in corpus.record_ids.to_pylist()[2:4]]
 
 
@@ -110,7 +111,7 @@ def test_paths_out_of_the_folder_are_not_read(tmp_path, path):
     rows[0]["path"] = path
     builders.write_tables(tmp_path, rows)
     with pytest.raises(BadRecord) as caught:
-        read_entry(tmp_path, entries_of(tmp_path)[rows[0]["study_id"]])
+        READER.read_entry(RawFolder(tmp_path), entries_of(tmp_path)[rows[0]["study_id"]], {})
     assert caught.value.reason == "unsafe_path"
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ecgtext_plugins.corpora.physionet2021 import diagnoses, read_entry
+from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import open_corpus
 from ecgtext_plugins.corpora.snomed import scored_labels, snomed_codes
 from ecgtext_plugins.errors import BadRawData, BadRecord
@@ -20,13 +21,13 @@ def test_real_records(shared):
     corpus = corpus_of(raw)
     entries = corpus.entries(0, 25)
     assert len(corpus.record_ids) == len(entries) == 25
-    records = {entry.record_id: read_entry(raw, entry) for entry in entries}
+    records = {entry.record_id: read_entry(RawFolder(raw), entry, {}) for entry in entries}
     record = records["E07500"]
-    assert (record.age, record.sex, record.patient_id) == (78.0, "M", "E07500")
-    assert record.source_path == "georgia/E07500"
-    assert record.report == "left atrial enlargement, sinus bradycardia" and record.labels == ("SB",)
-    assert {record.sex for record in records.values()} == {"M", "F"}
-    assert all(record.report and record.native_rate == 500 for record in records.values())
+    assert (record.entry.age, record.entry.sex, record.entry.patient_id) == (78.0, "M", "E07500")
+    assert record.entry.source_path == "georgia/E07500"
+    assert record.entry.report == "left atrial enlargement, sinus bradycardia" and record.entry.labels == ("SB",)
+    assert {record.entry.sex for record in records.values()} == {"M", "F"}
+    assert all(record.entry.report and record.native_rate == 500 for record in records.values())
 
 
 def test_table_agrees_with_the_challenge_files(shared):
@@ -66,8 +67,15 @@ def test_sub_folders_comments_and_exclusions(tmp_path):
     builders.write_record(tmp_path / "training" / "ptb" / "g1", "S0001", counts, comments=said, **canonical)
     builders.write_record(tmp_path / "training" / "georgia", "E0001", counts, comments=["Age:61", "sex:M"], **canonical)
     corpus = corpus_of(tmp_path)
-    first, second = (read_entry(tmp_path, entry) for entry in corpus.entries(0, 2))
-    assert (first.record_id, first.age, first.sex, first.report, first.labels) == ("E0001", 61.0, "M", None, ())
+    records = [read_entry(RawFolder(tmp_path), entry, {}) for entry in corpus.entries(0, 2)]
+    first, second = (record.entry for record in records)
+    assert (first.record_id, first.age, first.sex, first.report, first.labels) == (
+        "E0001",
+        61.0,
+        "M",
+        None,
+        (),
+    )
     assert (second.record_id, second.sex, second.report, second.labels) == (
         "S0001",
         "F",
@@ -75,7 +83,7 @@ def test_sub_folders_comments_and_exclusions(tmp_path):
         ("AF",),
     )
     assert np.isnan(second.age)
-    np.testing.assert_array_equal(first.signal, (counts / 1000).astype(np.float32))
+    np.testing.assert_array_equal(records[0].signal, (counts / 1000).astype(np.float32))
     assert corpus_of(tmp_path, exclude_sources=["ptb"]).record_ids.to_pylist() == ["E0001"]
 
 
@@ -106,5 +114,5 @@ def test_a_name_that_is_not_utf8_becomes_a_failure(tmp_path):
     entries = corpus_of(tmp_path).entries(0, 2)
     assert [entry.record_id for entry in entries] == ["a", "caf\\udce9"]
     with pytest.raises(BadRecord) as caught:
-        read_entry(tmp_path, entries[1])
+        read_entry(RawFolder(tmp_path), entries[1], {})
     assert caught.value.reason == "missing_header"

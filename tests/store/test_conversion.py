@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ecgtext_plugins.corpora.record import EcgRecord
+from ecgtext_plugins.corpora.record import EcgRecord, RecordEntry
 from ecgtext_plugins.errors import BadRecord
 from ecgtext_plugins.store.conversion import convert
 from ecgtext_plugins.store.recipe import resolve_recipe
@@ -10,8 +10,8 @@ from tests.builders import demo_recipe, ecg_counts
 
 def record_of(n_samples=1500, rate=500.0, report="Sinus rhythm", **changes):
     signal = (ecg_counts(np.random.default_rng(0), n_samples, rate) / 200).astype(np.float32)
-    values = {"native_rate": rate, "step_uv": 5.0, "report": report, "signal": signal, **changes}
-    return EcgRecord(record_id="7", patient_id="p", source_path="a/7", **values)
+    values = {"native_rate": rate, "step_uv": 5.0, "signal": signal, **changes}
+    return EcgRecord(RecordEntry("7", "p", "a/7", report=report), **values)
 
 
 def convert_by(record, **changes):
@@ -64,25 +64,25 @@ def test_missing_samples_follow_the_recipe():
     with pytest.raises(BadRecord, match="0.08% missing") as caught:
         convert_by(record)
     assert caught.value.reason == "nan_samples"
-    counts, row = convert_by(record, max_nan_share=0.01)
+    counts, row = convert_by(record, checks={"missing_samples": "mark", "max_missing_share": 0.01})
     assert (counts[2, 100:110] == -32768).all() and (counts == -32768).sum() == 10
-    assert row["nan_share"] == pytest.approx(10 / 12_000)
+    assert row["missing_share"] == pytest.approx(10 / 12_000)
     record.signal[5] = np.nan
     with pytest.raises(BadRecord, match="nothing in aVF"):
-        convert_by(record, max_nan_share=1.0)
+        convert_by(record, checks={"missing_samples": "mark", "max_missing_share": 1.0})
 
 
 def test_missing_samples_after_the_crop_do_not_matter():
     record = record_of()
     record.signal[2, 1200:] = np.nan
-    assert convert_by(record, seconds=2)[1]["nan_share"] == 0
+    assert convert_by(record, seconds=2)[1]["missing_share"] == 0
 
 
 def test_missing_leads_kept_on_demand():
     record = record_of(missing_leads=1 << 11)
     record.signal[11] = np.nan
     counts, row = convert_by(record, max_missing_leads=1)
-    assert (counts[11] == -32768).all() and row["missing_leads"] == 1 << 11 and row["nan_share"] == 0
+    assert (counts[11] == -32768).all() and row["missing_leads"] == 1 << 11 and row["missing_share"] == 0
 
 
 def test_flat_leads_are_told():

@@ -52,8 +52,10 @@ def test_columns(store):
 
 def test_every_column_of_the_contract_is_there(store):
     expected = (
-        "record_id patient_id source_path sample_rate native_rate n_samples report_id age sex labels shard offset "
-        "step_uv missing_leads flat_leads nan_share checksum split"
+        "record_id patient_id source_path sample_rate native_rate n_samples report_id age sex recorded_at device fold "
+        "labels codes shard offset "
+        "step_uv missing_leads derived_leads flat_leads clipped_leads missing_share longest_gap repaired_samples "
+        "padded_samples limb_error_mv checksum_ok checksum split"
     )
     assert pq.read_schema(store.folder / "records.parquet").names == expected.split()
     assert pq.read_schema(store.folder / "reports.parquet").names == ["report_id", "text", "count"]
@@ -116,7 +118,7 @@ def test_what_is_no_store(tmp_path, store):
     for content, message in [
         ("{", "is damaged"),
         ("[]", "is damaged"),
-        ('{"format": 99}', "format 99: expected format 1"),
+        ('{"format": 99}', "format 99: expected format 2"),
     ]:
         (tmp_path / "corpus.json").write_text(content)
         with pytest.raises(BadStore, match=message):

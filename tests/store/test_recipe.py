@@ -19,7 +19,7 @@ def test_shipped_recipes_load_and_spell_out_every_key(name):
 def test_defaults_are_filled_in_without_touching_the_argument():
     given = demo_recipe()
     recipe = resolve_recipe(given, "x")
-    assert recipe["reports"] == {"required": True} and recipe["max_nan_share"] == 0.0
+    assert recipe["reports"]["required"] is True and recipe["checks"]["max_missing_share"] == 0.0
     assert given == demo_recipe()
 
 
@@ -50,7 +50,8 @@ def test_defaults_are_filled_in_without_touching_the_argument():
         ({"split": {"fractions": {"training": 1.0}}}, "did you mean train"),
         ({"split": {"fractions": {"train": "all"}}}, "split.fractions.train is 'all'"),
         ({"split": {"fractions": {}}}, "sum to 0"),
-        ({"split": {"by": "record", "fractions": {"train": 1}}}, "split.by is 'record'"),
+        ({"split": {"by": "study", "fractions": {"train": 1}}}, "split.by is 'study'"),
+        ({"split": {"by": "official"}}, "knows no official split"),
         ({"split": None}, "split is None: expected a mapping"),
         ({"expected": {"found": "many"}}, "expected.found is 'many'"),
         ({"exclude_sources": ["a", 1]}, "exclude_sources has 1"),
@@ -78,7 +79,13 @@ def test_missing_keys_and_files_that_are_no_recipes(tmp_path):
 def test_fingerprint_follows_what_decides_the_data_only():
     base = resolve_recipe(demo_recipe(), "x")
     same = [{"name": "other"}, {"description": "d"}, {"expected": {"found": 3}}, {"sample_rate": 500.0}]
-    other = [{"sample_rate": 250}, {"seconds": 3}, {"labels": None}, {"max_nan_share": 0.1}, {"records_per_shard": 6}]
+    other = [
+        {"sample_rate": 250},
+        {"seconds": 3},
+        {"labels": None},
+        {"checks": {"max_missing_share": 0.1}},
+        {"records_per_shard": 6},
+    ]
     for changes in same:
         assert fingerprint(resolve_recipe(demo_recipe(**changes), "y")) == fingerprint(base)
     prints = {fingerprint(resolve_recipe(demo_recipe(**changes), "y")) for changes in other}
