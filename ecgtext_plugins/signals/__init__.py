@@ -1,1 +1,1 @@
-"""ECG arrays, (12, T) millivolt: leads, resampling, quality."""
+"""ECG arrays, (12, T) millivolt: leads, gaps, measures of quality, resampling, cleaning filters."""

@@ -22,7 +22,9 @@ def clean(
 ) -> np.ndarray:
     """Filter `signal` (12, T) mV forward and backward, so that no wave is delayed; None leaves a filter out.
 
-    Gaps (NaN) are bridged by straight lines for the filter and are NaN again in the result.
+    Gaps (NaN) are bridged by straight lines for the filter and are NaN again in the result. What lies beyond the ends
+    is taken to mirror what lies before them, so some baseline wander and hum is left in the first and last half
+    second.
 
     Parameters
     ----------
@@ -58,7 +60,8 @@ def clean(
     has_gaps = bool(gaps.any())
     filled = fill_gaps(signal, gaps) if has_gaps else signal
     sections = _sections(rate, high_pass, low_pass, notch, order)
-    cleaned = sosfiltfilt(sections, filled.astype(np.float64), axis=1, padlen=pad).astype(np.float32)
+    cleaned = sosfiltfilt(sections, filled.astype(np.float64), axis=1, padtype="even", padlen=pad)
+    cleaned = cleaned.astype(np.float32)
     if has_gaps:
         cleaned[gaps] = np.nan
     return cleaned
@@ -91,7 +94,7 @@ def check_filters(
 
 
 def padding(rate: float, high_pass: float | None, low_pass: float | None, notch: float | None) -> int:
-    """Return by how many samples a signal is extended at each end (mirrored through its end) while filters settle.
+    """Return by how many samples a signal is extended at each end while the filters of :func:`clean` settle.
 
     One cycle of the high-pass, three of the low-pass or 30 of the notch, whichever lasts longest.
     """

@@ -95,9 +95,9 @@ def resample_linear(
     and last sample stay first and last, so the time axis is stretched a little and depends on T: crop afterwards, not
     before. A value next to a missing sample is missing.
 
-    Source: ``resample`` of fairseq-signals' scripts/preprocess/ecg/preprocess.py, to the last bit when `signal` and
-    `dtype` are float64. Like that one it draws each line from the sample below a point, also where the point falls on
-    a sample, which may differ from np.interp in the last bit.
+    Source: ``resample`` in fairseq_signals/data/ecg/preprocess/preprocess.py of fairseq-signals, to the last bit when
+    `signal` and `dtype` are float64. Like that one it draws each line from the sample below a point, also where the
+    point falls on a sample, which may differ from np.interp in the last bit.
 
     Parameters
     ----------
@@ -111,15 +111,13 @@ def resample_linear(
     length = int(signal.shape[1] * (rate / native_rate))
     if min(length, signal.shape[1]) < 2:
         return np.repeat(signal[:, :1], length, axis=1).astype(dtype)
-    signal = np.asarray(signal, dtype=np.float64)
     below, width, offset = _straight_lines(signal.shape[1], length)
-    start = signal.take(below, axis=1)
-    resampled = signal.take(below + 1, axis=1)
-    resampled -= start
-    resampled /= width
-    resampled *= offset
-    resampled += start
-    return resampled.astype(dtype, copy=False)
+    resampled = np.empty((len(signal), length), dtype=dtype)
+    for lead, result in zip(signal, resampled, strict=True):
+        lead = lead.astype(np.float64)
+        start = lead.take(below)
+        result[:] = (lead.take(below + 1) - start) / width * offset + start
+    return resampled
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from ecgtext_plugins.signals.quality import empty_leads, flat_leads, lead_names, nan_share
+from ecgtext_plugins.signals.quality import empty_leads, flat_leads, lead_flags, lead_mask, lead_names, nan_share
 
 
 def test_flat_and_empty_leads():
@@ -19,3 +19,11 @@ def test_flat_and_empty_leads():
 def test_nothing_measured_on_an_empty_signal():
     assert flat_leads(np.zeros((12, 0), np.float32)) == 0
     assert nan_share(np.zeros((12, 0), np.float32)) == 0
+
+
+def test_masks_and_flags_are_one_thing():
+    rng = np.random.default_rng(0)
+    for mask in (0, 0xFFF, *rng.integers(0, 1 << 12, 20).tolist()):
+        flags = lead_flags(mask)
+        assert flags.shape == (12,) and lead_mask(flags) == mask
+        np.testing.assert_array_equal(lead_flags(mask, 6), flags[:6])
