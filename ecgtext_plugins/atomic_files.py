@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it and rename it to `path`, on failure remove it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # unique on every machine that writes there; leftovers of killed processes are known by their form
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().int}.partial")
     try:
         yield temporary
         with open(temporary, "rb") as handle:

@@ -107,7 +107,7 @@ def draw(out: Path, data: Path, model: Any, benchmark: Any) -> dict[str, Path]:
     row, best = manifest.rows[place], np.argsort(-scores[place])[:TOP]
     findings = ", ".join(f"{classifier.names[i]} {scores[place, i]:.2f}" for i in best)
     text = store.report_text(int(store.column("report_id")[row]))
-    title = f"{manifest.record_ids[place]}   report: {text}\nzero-shot: {findings}"
+    title = f"{manifest.record_id(place)}   report: {text}\nzero-shot: {findings}"
     rhythms = [next((n for n in RHYTHMS if labels[i, classifier.names.index(n)]), "other") for i in range(len(labels))]
     metrics = read_metrics(out / "trained" / "metrics.csv")
     figures = {

@@ -72,14 +72,14 @@ def run(args: argparse.Namespace) -> int:
 def _make_scratch(args: argparse.Namespace) -> bool:
     """Make DATA/text_encoder unless it is there."""
     from ecgtext_plugins.negatives.build import train_reports
-    from ecgtext_plugins.store.reader import RecordStore
+    from ecgtext_plugins.store.fairseq_signals.mat_manifest import open_data
     from ecgtext_plugins.text.encoders import SCRATCH_FOLDER
     from ecgtext_plugins.text.scratch import build_scratch_text_encoder
 
     folder = args.data / SCRATCH_FOLDER
     if (folder / "config.json").is_file():
         return False
-    store = RecordStore.open(args.data)
+    store = open_data(args.data)
     build_scratch_text_encoder(
         [store.report_text(int(report)) for report in train_reports(store)],
         folder,

@@ -43,6 +43,8 @@ class Reader:
         Whether labels may come from a table.
     official_split : bool
         Whether entries know their split.
+    check : callable (recipe, where) -> None
+        Further demands on a recipe whose keys and types are in order; raises BadRecipe, naming it as `where`.
     """
 
     open: Callable[[RawFolder, Tables, dict[str, Any]], Corpus]
@@ -51,3 +53,4 @@ class Reader:
     label_schemes: tuple[str, ...] = ()
     label_tables: bool = False
     official_split: bool = False
+    check: Callable[[dict[str, Any], str], None] = lambda recipe, where: None

@@ -2,14 +2,18 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import unquote
 
 from ecgtext_plugins.errors import BadRawData, BadRecord
+
+READ_AHEAD = 1 << 20  # bytes of a remote file that is read in order
 
 
 class RawFolder:
@@ -52,6 +56,10 @@ class RawFolder:
                 "that it names, or correct the URL"
             ) from None
 
+    @property
+    def _is_http(self) -> bool:
+        return self.place.startswith(("http://", "https://"))
+
     def path(self, name: str = "") -> Path:
         """Return the local path of a file; only for a local folder."""
         return Path(self.place, name)
@@ -71,11 +79,12 @@ class RawFolder:
             return self._remote[0].isfile(f"{self._remote[1]}/{name}")
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file for reading bytes."""
+        """Open a file for reading bytes, from place to place: a remote one is not read ahead."""
         if self.is_local:
             return open(self.path(name), "rb")
         with _as_os_errors():
-            return self._remote[0].open(f"{self._remote[1]}/{name}", "rb")
+            remote = self._remote[0].open(f"{self._remote[1]}/{name}", "rb", cache_type="none")
+        return io.BufferedReader(_RemoteFile(remote), READ_AHEAD)
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
@@ -90,9 +99,12 @@ class RawFolder:
             with open(self.path(name), "rb") as handle:
                 handle.seek(start)
                 return handle.read() if count is None else handle.read(count)
+        stop = None if count is None else start + count
         with _as_os_errors():
-            stop = None if count is None else start + count
-            return self._remote[0].cat_file(f"{self._remote[1]}/{name}", start=start, end=stop)
+            data = self._remote[0].cat_file(f"{self._remote[1]}/{name}", start=start, end=stop)
+        if self._is_http and (start or stop is not None) and len(data) == self.size(name):
+            return data[start:stop]  # some servers send the whole file whatever part is asked for
+        return data
 
     def names(self, suffix: str) -> list[str]:
         """List the files below the folder whose names end in `suffix`, sorted; links to folders are followed once.
@@ -103,7 +115,8 @@ class RawFolder:
             return sorted(_walk(self.place, suffix))
         with _as_os_errors():
             top = self._remote[1].rstrip("/")
-            return sorted(path[len(top) + 1 :] for path in self._remote[0].find(top) if path.endswith(suffix))
+            paths = [path[len(top) + 1 :] for path in self._remote[0].find(top) if path.endswith(suffix)]
+        return sorted(unquote(path) if self._is_http else path for path in paths)
 
     @contextlib.contextmanager
     def local_copies(self, names: Iterable[str]) -> Iterator[Path]:
@@ -125,6 +138,37 @@ class RawFolder:
             while block := handle.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
+
+
+class _RemoteFile(io.RawIOBase):
+    """An open file of fsspec whose every failure is an OSError."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _as_os_errors():
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _as_os_errors():
+            return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 @contextlib.contextmanager
@@ -158,7 +202,7 @@ class Tables(NamedTuple):
     folders: tuple[RawFolder, ...]
 
     def find(self, name: str) -> tuple[RawFolder, str]:
-        """Return the folder that holds the file `name`, and the name.
+        """Return the folder that holds the file `name`, and the name; `name`.gz will do.
 
         Raises
         ------
@@ -166,8 +210,9 @@ class Tables(NamedTuple):
             Naming all folders, when none has it.
         """
         for folder in self.folders:
-            if folder.is_file(name):
-                return folder, name
+            for there in (name, f"{name}.gz"):
+                if folder.is_file(there):
+                    return folder, there
         places = " nor in ".join(str(folder) for folder in self.folders)
         raise BadRawData(
             f"there is no table {name}: neither in {places}: expected the file that the recipe names; give its folder "

@@ -3,12 +3,32 @@
 from pathlib import Path
 from typing import Any
 
-from ecgtext_plugins.corpora import mimic_iv_ecg, physionet2021
+from ecgtext_plugins.corpora import (
+    code15,
+    code_test,
+    cpsc2018,
+    csn,
+    fairseq_signals,
+    generic,
+    mimic_iv_ecg,
+    physionet2021,
+    ptbxl,
+)
 from ecgtext_plugins.corpora.corpus import Corpus, Reader
 from ecgtext_plugins.corpora.raw_folder import RawFolder, Tables
 from ecgtext_plugins.errors import BadRawData
 
-READERS: dict[str, Reader] = {"mimic_iv_ecg": mimic_iv_ecg.READER, "physionet2021": physionet2021.READER}
+READERS: dict[str, Reader] = {
+    "code15": code15.READER,
+    "code_test": code_test.READER,
+    "cpsc2018": cpsc2018.READER,
+    "csn": csn.READER,
+    "fairseq_signals": fairseq_signals.READER,
+    "generic": generic.READER,
+    "mimic_iv_ecg": mimic_iv_ecg.READER,
+    "physionet2021": physionet2021.READER,
+    "ptbxl": ptbxl.READER,
+}
 
 
 def open_corpus(recipe: dict[str, Any], raw: str | Path | RawFolder, tables: str | Path | None = None) -> Corpus:

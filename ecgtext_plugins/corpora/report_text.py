@@ -1,18 +1,20 @@
 """Report text: joining a report's lines, and the one cleaning that reports and prompts both get."""
 
+import re
 from collections.abc import Iterable
 
 EDGES = "*=- \t"
+_PUNCTUATION = re.compile(r"(?!(?<=\d)[.,](?=\d))[^\w\s]|_")
 
 
-def join_report_lines(lines: Iterable[str | float | None]) -> str:
-    """Join the lines of a report with single spaces.
+def join_report_lines(lines: Iterable[str | float | None], separator: str = " ") -> str:
+    """Join the lines of a report with `separator`; within a line white space becomes single spaces.
 
     Lines that are None, blank, NaN or the word nan alone (a missing cell that some table writer spelt out) are left
     out.
     """
     kept = (" ".join(line.split()) for line in lines if isinstance(line, str))
-    return " ".join(line for line in kept if line and line.lower() != "nan")
+    return separator.join(line for line in kept if line and line.lower() != "nan")
 
 
 def clean_report(text: str) -> str:
@@ -22,3 +24,8 @@ def clean_report(text: str) -> str:
     cleaning twice changes nothing. Used for reports and for prompts.
     """
     return " ".join(text.lower().replace("ekg", "ecg").split()).strip(EDGES)
+
+
+def remove_punctuation(text: str) -> str:
+    """Put a space for every punctuation mark, save for a decimal point or comma between digits: ``0.5`` stays."""
+    return " ".join(_PUNCTUATION.sub(" ", text).split())

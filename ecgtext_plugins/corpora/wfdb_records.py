@@ -52,8 +52,10 @@ class WfdbSignals:
         )
 
 
-def read_wfdb(raw: RawFolder, entry: RecordEntry) -> WfdbSignals:
+def read_wfdb(raw: RawFolder, entry: RecordEntry, header: WfdbHeader | None = None) -> WfdbSignals:
     """Read the recording of `entry`, whose path is a record's name without extension, and check it.
+
+    A `header` that is given stands for the file's.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def read_wfdb(raw: RawFolder, entry: RecordEntry) -> WfdbSignals:
     """
     source = f"record {entry.record_id}"
     name = safe_name(entry.source_path, source)
-    header = read_header(raw, f"{name}.hea", source)
+    header = header or read_header(raw, f"{name}.hea", source)
     positions = lead_positions([line.lead for line in header.signals], source)
     counts, missing = _read_counts(raw, name, header, source)
     checksum_error = _wrong_sum(counts, header, source)

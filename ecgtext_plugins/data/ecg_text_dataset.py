@@ -55,7 +55,7 @@ class EcgTextDataset(Dataset):
         self.manifest, self.tokenizer, self.options, self.negatives = manifest, tokenizer, options, negatives
         self.report_id = manifest.store.column("report_id")[manifest.rows]
         if (self.report_id < 0).any():
-            record = manifest.record_ids[int(np.flatnonzero(self.report_id < 0)[0])]
+            record = manifest.record_id(int(np.flatnonzero(self.report_id < 0)[0]))
             raise BadManifest(
                 f"{manifest.path}: record {record} has no report, but ECG-text pretraining needs one for every record; "
                 "build the store with reports.required: true"
@@ -83,8 +83,7 @@ class EcgTextDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         """Return index, ECG (12, T) float32 in mV with 0 for missing samples, leads to hide (12,), patch seed."""
         index, options = int(index), self.options
-        row = self.manifest.rows[index]
-        ecg = np.nan_to_num(self.manifest.store.signal_mv(row), nan=0.0)
+        ecg = np.nan_to_num(self.manifest.signal_mv(index), nan=0.0)
         if options.crop_samples and ecg.shape[1] > options.crop_samples:
             rng = generator("crop", options.seed, self.epoch, index)
             start = int(rng.integers(ecg.shape[1] - options.crop_samples + 1))

@@ -93,19 +93,19 @@ def _check(model: Any, manifest: Manifest) -> None:
     shortest = int(np.argmin(manifest.n_samples))
     if manifest.n_samples[shortest] < SHORTEST:
         raise BadManifest(
-            f"{manifest.path}: record {manifest.record_ids[shortest]} has {manifest.n_samples[shortest]} samples, "
+            f"{manifest.path}: record {manifest.record_id(shortest)} has {manifest.n_samples[shortest]} samples, "
             f"expected at least {SHORTEST}; leave it out of the manifest"
         )
 
 
 @torch.inference_mode()
 def _encode(model: Any, manifest: Manifest, places: np.ndarray, device: str) -> np.ndarray:
-    signals = np.stack([manifest.store.signal_mv(row) for row in manifest.rows[places]])
+    signals = np.stack([manifest.signal_mv(place) for place in places])
     signals[np.isnan(signals)] = 0.0
     batch = model.encode_ecg(torch.from_numpy(signals).to(device)).float().cpu().numpy()
     finite = np.isfinite(batch).all(axis=1)
     if not finite.all():
-        record = manifest.record_ids[int(places[int(np.argmin(finite))])]
+        record = manifest.record_id(int(places[int(np.argmin(finite))]))
         raise BadCheckpoint(
             f"the model's embedding of record {record} is not finite: its training has diverged or its weights are "
             "damaged; use an earlier checkpoint"

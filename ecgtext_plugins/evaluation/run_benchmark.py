@@ -112,9 +112,9 @@ def read_splits(store: RecordStore, split: str) -> Manifest:
     return Manifest(
         path=folder,
         store=store,
-        record_ids=[record_id for manifest in manifests for record_id in manifest.record_ids],
         rows=np.concatenate([manifest.rows for manifest in manifests]),
         n_samples=np.concatenate([manifest.n_samples for manifest in manifests]),
+        starts=np.concatenate([manifest.starts for manifest in manifests]),
     )
 
 

@@ -14,6 +14,7 @@ from ecgtext_plugins.errors import BadNegatives
 from ecgtext_plugins.negatives.embedding import embed_texts
 from ecgtext_plugins.negatives.farthest import farthest_candidates
 from ecgtext_plugins.negatives.table import FORMAT, META, TABLE, read_meta
+from ecgtext_plugins.store.fairseq_signals.mat_manifest import open_data, train_manifest
 from ecgtext_plugins.store.manifest import read_manifest
 from ecgtext_plugins.store.reader import RecordStore
 from ecgtext_plugins.text.embedded_files import text_encoder_files
@@ -59,7 +60,7 @@ def build_negatives(
     """
     if k < 1:
         raise BadNegatives(f"cannot build a table of {k} farthest reports: expected at least 1; give --k 64")
-    store = RecordStore.open(store_folder)
+    store = open_data(store_folder)
     candidates = train_reports(store)
     encoder, tokenizer, inputs = _load_inputs(store, text_encoder, k, candidates)
     folder = store.folder / "negatives"
@@ -85,7 +86,7 @@ def train_reports(store: RecordStore) -> np.ndarray:
     BadNegatives
         When there are fewer than two: no report would have another one as its negative.
     """
-    manifest = read_manifest(store.folder / "manifests" / "train.tsv")
+    manifest = read_manifest(train_manifest(store))
     reports = np.unique(store.column("report_id")[manifest.rows])
     reports = reports[reports >= 0].astype(np.int64)
     if len(reports) < 2:

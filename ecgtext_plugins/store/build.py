@@ -6,8 +6,7 @@ shard is a function of the recipe and the sorted record ids, and corpus.json is 
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import Corpus, open_corpus
 from ecgtext_plugins.errors import BadStore
 from ecgtext_plugins.store import leftovers
+from ecgtext_plugins.store.dask_engine import spread_over_dask
 from ecgtext_plugins.store.finalise import finalise
 from ecgtext_plugins.store.lock import build_lock
 from ecgtext_plugins.store.reader import RecordStore
@@ -24,8 +24,8 @@ from ecgtext_plugins.store.recipe import differences, fingerprint
 from ecgtext_plugins.store.shard import ShardPaths, ShardTask, finished_shard, write_shard
 from ecgtext_plugins.store.workers import spread
 
-logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, int], None]  # records found, kept and failed so far
+Engine = Callable[[Iterable[ShardTask], int], Iterator[tuple[int, int]]]  # tasks and how many -> kept, failed of each
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ def build_store(
     rebuild: bool = False,
     progress: Progress | None = None,
     tables: str | Path | None = None,
+    engine: str = "local",
+    scheduler: str | None = None,
 ) -> BuildResult:
     """Build the store of `recipe` (as :func:`load_recipe` returns it) from the dataset in `raw` into `folder`.
 
@@ -58,6 +60,11 @@ def build_store(
         Called with (found, kept, failed) at the start and after each shard.
     tables : str or Path or None
         A further folder for tables that the recipe names.
+    engine : str
+        ``local``: processes of this machine; ``dask``: a Dask cluster whose workers see `folder` and `raw` as this
+        machine does. The result is the same.
+    scheduler : str or None
+        Address of a running Dask scheduler; None starts `workers` processes on this machine.
 
     Raises
     ------
@@ -67,6 +74,7 @@ def build_store(
         When `folder` holds another recipe's store or other files, another build runs there, the raw data have changed
         since the build began, or the disk is full.
     """
+    run = _engine(engine, workers, scheduler, Path(folder).resolve())
     raw, folder = RawFolder(raw), Path(folder).resolve()
     leftovers.refuse_foreign_folder(folder)
     finished = (folder / "corpus.json").is_file() and not rebuild
@@ -84,14 +92,18 @@ def build_store(
         corpus = corpus or open_corpus(recipe, raw, tables)
         _continue_plan(folder, recipe, corpus)
         leftovers.remove_partial_files(folder)
-        shards = list(_write_shards(folder, recipe, corpus, workers, progress))
-        finalise(folder, recipe, corpus.label_names, shards)
+        shards = list(_write_shards(folder, recipe, corpus, run, progress))
+        finalise(folder, recipe, corpus, shards)
         leftovers.remove_work_files(folder)
-    store = RecordStore.open(folder)
-    expected = (recipe["expected"] or {}).get("found")
-    if expected is not None and store.corpus["counts"]["found"] != expected:
-        logger.warning("found %d records in %s: %d expected", store.corpus["counts"]["found"], raw, expected)
-    return BuildResult(store, was_finished=False)
+    return BuildResult(RecordStore.open(folder), was_finished=False)
+
+
+def _engine(name: str, workers: int, scheduler: str | None, folder: Path) -> Engine:
+    if name == "local" and scheduler is None:
+        return lambda tasks, number: spread(write_shard, tasks, min(workers, number))
+    if name == "dask":
+        return lambda tasks, number: spread_over_dask(write_shard, tasks, folder, min(workers, number), scheduler)
+    raise ValueError(f"engine is {name!r} with scheduler {scheduler!r}: expected local without one, or dask")
 
 
 def _refuse_other_recipe(folder: Path, there: dict[str, Any], recipe: dict[str, Any]) -> None:
@@ -138,7 +150,7 @@ def _continue_plan(folder: Path, recipe: dict[str, Any], corpus: Corpus) -> None
 
 
 def _write_shards(
-    folder: Path, recipe: dict[str, Any], corpus: Corpus, workers: int, progress: Progress | None
+    folder: Path, recipe: dict[str, Any], corpus: Corpus, run: Engine, progress: Progress | None
 ) -> Iterator[ShardPaths]:
     """Write the shards that are not done yet; yield all in order once they are."""
     found, size, content = len(corpus.record_ids), recipe["records_per_shard"], fingerprint(recipe)
@@ -162,7 +174,7 @@ def _write_shards(
         )
         for paths in waiting
     )
-    for more_kept, more_failed in spread(write_shard, tasks, min(workers, len(waiting))):
+    for more_kept, more_failed in run(tasks, len(waiting)) if waiting else ():
         kept, failed = kept + more_kept, failed + more_failed
         if progress:
             progress(found, kept, failed)

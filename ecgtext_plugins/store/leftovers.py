@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 
 from ecgtext_plugins.errors import BadStore
+from ecgtext_plugins.store.checksums import read_checksums
+from ecgtext_plugins.store.splits import SPLITS
 
-TABLES = ("corpus.json", "records.parquet", "reports.parquet", "failures.parquet")
+TABLES = ("corpus.json", "records.parquet", "reports.parquet", "failures.parquet", "checksums.json")
 MADE_LATER = ("negatives", "text_encoder")  # by other commands, from a finished store
 WORK = ".build"
 _SHARD_FILE = re.compile(r"shard-\d{5,}\.(npy|done)")
@@ -30,7 +32,8 @@ def refuse_foreign_folder(folder: Path) -> None:
 
 def remove_partial_files(folder: Path) -> None:
     """Remove what a killed process was writing; only while holding the build's lock."""
-    for place in (folder, folder / WORK, folder / "signals", folder / "manifests"):
+    manifests = [path for path in (folder / "manifests").rglob("*") if path.is_dir()]
+    for place in (folder, folder / WORK, folder / "signals", folder / "manifests", *manifests):
         if place.is_dir():
             for path in place.iterdir():
                 if _PARTIAL.fullmatch(path.name):
@@ -53,11 +56,21 @@ def remove_work_files(folder: Path) -> None:
 
 def remove_store(folder: Path) -> None:
     """Remove a store and nothing else; corpus.json goes first, so that no half store looks whole."""
+    built = _built_manifests(folder)
     for name in TABLES:
         (folder / name).unlink(missing_ok=True)
-    for name in ("train.tsv", "valid.tsv", "test.tsv"):
-        (folder / "manifests" / name).unlink(missing_ok=True)
+    for name in built:
+        (folder / name).unlink(missing_ok=True)
     for name in MADE_LATER:  # learned from the old store's train reports
         shutil.rmtree(folder / name, ignore_errors=True)
     remove_shards(folder)
     remove_work_files(folder)
+
+
+def _built_manifests(folder: Path) -> list[str]:
+    """Return the names of the manifests that a build wrote, a user's own ones left out."""
+    splits = [f"manifests/{split}.tsv" for split in SPLITS]
+    try:
+        return [*splits, *(name for name in read_checksums(folder) if name.startswith("manifests/"))]
+    except BadStore:  # a build that did not get so far
+        return splits

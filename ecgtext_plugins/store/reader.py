@@ -97,7 +97,7 @@ class RecordStore:
     @property
     def n_reports(self) -> int:
         """Number of unique reports."""
-        return len(self._report_texts())
+        return len(self.report_texts())
 
     def __len__(self) -> int:
         return int(self.corpus["counts"]["kept"])
@@ -121,7 +121,11 @@ class RecordStore:
             self._columns[name] = values
         return self._columns[name]
 
-    def rows_of(self, record_ids: Sequence[str], source: str = "") -> np.ndarray:
+    def text_column(self, name: str) -> pa.Array:
+        """Return a column of text of records.parquet as it is read: no Python object a row."""
+        return self._read("records.parquet", name)
+
+    def rows_of(self, record_ids: Sequence[str] | pa.ChunkedArray, source: str = "") -> np.ndarray:
         """Return the rows of records, (len(record_ids),) int64.
 
         Raises
@@ -131,10 +135,10 @@ class RecordStore:
         """
         if self._ids is None:
             self._ids = self._read("records.parquet", "record_id")
-        rows = pc.index_in(pa.array(record_ids, type=pa.string()), value_set=self._ids)
+        asked = record_ids if isinstance(record_ids, pa.ChunkedArray) else pa.array(record_ids, type=pa.string())
+        rows = pc.index_in(asked, value_set=self._ids)
         if rows.null_count:
-            lacking = rows.is_null().to_numpy(zero_copy_only=False)
-            first = record_ids[int(np.flatnonzero(lacking)[0])]
+            first = asked.filter(rows.is_null())[0]
             raise BadManifest(
                 f"{source or 'the list of records'} names record {first}, which store {self.folder} lacks (and "
                 f"{rows.null_count - 1} more): expected records of this store; build the manifest again"
@@ -174,7 +178,8 @@ class RecordStore:
         """Return a record's signal, float32 (12, T) millivolt, missing samples NaN."""
         return restore(self.counts(row), self.step_mv(row))
 
-    def _report_texts(self) -> pa.Array:
+    def report_texts(self) -> pa.Array:
+        """Return all unique reports, by report id."""
         if self._texts is None:
             self._texts = self._read("reports.parquet", "text")
         return self._texts
@@ -187,7 +192,7 @@ class RecordStore:
         IndexError
             When `report_id` is negative (a record without report) or too large.
         """
-        texts = self._report_texts()
+        texts = self.report_texts()
         if not 0 <= report_id < len(texts):
             raise IndexError(f"report {report_id} of {self.folder}: expected 0 to {len(texts) - 1}")
         return texts[int(report_id)].as_py()

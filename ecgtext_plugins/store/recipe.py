@@ -12,6 +12,7 @@ import yaml
 from ecgtext_plugins.corpora.readers import READERS
 from ecgtext_plugins.errors import BadRecipe
 from ecgtext_plugins.recipes import find_recipe
+from ecgtext_plugins.signals.filtering import check_filters
 from ecgtext_plugins.store.splits import SPLITS
 
 FORMAT = 2  # of the store; a change makes stores built before it unreadable
@@ -51,7 +52,7 @@ SECTIONS: dict[str, dict[str, tuple[tuple[type, ...], Any]]] = {
         "high_pass": ((*NUMBER, NULL), None),
         "low_pass": ((*NUMBER, NULL), None),
         "notch": ((*NUMBER, NULL), None),
-        "order": ((int,), 4),
+        "order": ((int,), 2),
     },
     "checks": {
         "checksum": ((str,), "reject"),
@@ -90,7 +91,7 @@ WORDS = {
     "checks.clipped_leads": ("reject", "mark"),
     "checks.limb_leads": ("reject", "mark"),
     "reports.punctuation": ("keep", "remove"),
-    "split.by": ("patient", "record", "official"),
+    "split.by": ("patient", "official"),
     "subsets.method": ("nested", "published"),
 }
 LABEL_TABLE = {
@@ -155,12 +156,18 @@ def resolve_recipe(content: Any, source: str) -> dict[str, Any]:
             f"{where}: min_seconds {recipe['min_seconds']} is above seconds {recipe['seconds']}: expected at most "
             "that; lower it"
         )
+    if recipe["filter"] is not None:
+        try:
+            check_filters(float(recipe["sample_rate"]), **recipe["filter"])
+        except ValueError as error:
+            raise BadRecipe(f"{where}: filter: {error}") from None
     if recipe["pad"] and recipe["seconds"] is None:
         raise BadRecipe(f"{where}: pad is true while seconds is null: expected a length to pad to; give seconds")
     _check_labels(recipe, where)
     _check_split(recipe, where)
     _check_subsets(recipe, where)
     _check_texts(recipe["exclude_sources"], f"{where}: exclude_sources")
+    READERS[recipe["reader"]].check(recipe, where)
     return recipe
 
 
@@ -281,7 +288,7 @@ def _check_split(recipe: dict[str, Any], where: str) -> None:
         if not READERS[recipe["reader"]].official_split:
             raise BadRecipe(
                 f"{where}: split.by is official, but reader {recipe['reader']} knows no official split: expected "
-                "patient or record; correct it"
+                "patient; correct it"
             )
         if fractions is not None:
             raise BadRecipe(f"{where}: split.fractions is given beside split.by official: expected null; remove it")

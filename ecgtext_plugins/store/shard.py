@@ -1,5 +1,7 @@
 """One shard: read its entries, write its signals, rows and failures, then its marker."""
 
+import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,10 @@ class ShardPaths:
     def marker(self) -> Path:
         """Written last: the shard is done when it is there."""
         return self.folder / "signals" / f"shard-{self.number:05d}.done"
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the signals' file, as the marker has it."""
+        return json.loads(self.marker.read_text("utf-8"))["sha256"]
 
     @property
     def rows(self) -> Path:
@@ -69,10 +75,16 @@ def write_shard(task: ShardTask) -> tuple[int, int]:
         row.update(shard=task.paths.number, offset=offset)
         offset += counts.size
     try:
-        _write_signals(task.paths.signals, [counts for counts, _ in kept], offset)
+        sha256 = _write_signals(task.paths.signals, [counts for counts, _ in kept], offset)
         write_table(task.paths.rows, table_of((row for _, row in kept), SHARD_ROWS))
         write_table(task.paths.failures, table_of(failed, FAILURES))
-        marker = {"counts": offset, "failed": len(failed), "kept": len(kept), "fingerprint": task.fingerprint}
+        marker = {
+            "counts": offset,
+            "failed": len(failed),
+            "kept": len(kept),
+            "fingerprint": task.fingerprint,
+            "sha256": sha256,
+        }
         atomic_files.write_text(task.paths.marker, json.dumps(marker, sort_keys=True) + "\n")
     except OSError as error:
         raise BadStore(
@@ -113,13 +125,18 @@ def _check_id(entry: RecordEntry) -> None:
             )
 
 
-def _write_signals(path: Path, signals: list[np.ndarray], total: int) -> None:
-    """Write all counts end to end as one .npy vector of little-endian int16."""
+def _write_signals(path: Path, signals: list[np.ndarray], total: int) -> str:
+    """Write all counts end to end as one .npy vector of little-endian int16; return the file's SHA-256."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<i2", "fortran_order": False, "shape": (total,)})
+    digest = hashlib.sha256(header.getvalue())
     with atomic_files.replacing(path) as temporary, open(temporary, "wb") as handle:
-        header = {"descr": "<i2", "fortran_order": False, "shape": (total,)}
-        np.lib.format.write_array_header_1_0(handle, header)
+        handle.write(header.getvalue())
         for counts in signals:
-            handle.write(np.ascontiguousarray(counts, dtype="<i2").data)
+            data = np.ascontiguousarray(counts, dtype="<i2").data
+            digest.update(data)
+            handle.write(data)
+    return digest.hexdigest()
 
 
 def finished_shard(paths: ShardPaths, fingerprint: str) -> tuple[int, int] | None:

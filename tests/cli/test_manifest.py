@@ -73,7 +73,13 @@ def test_help_has_examples(command, capsys):
 
 def test_real_records_through_the_command(shared, tmp_path, capsys):
     raw, data = str(shared / "data" / "physionet2021"), str(tmp_path / "data")
-    assert main(["manifest", "build", "physionet2021", "--raw", raw, "--dest", data, "--workers", "1", "--json"]) == 0
-    built = json.loads(capsys.readouterr().out)
+    command = ["manifest", "build", "physionet2021", "--raw", raw, "--dest", data, "--workers", "1", "--json"]
+    assert main(command) == 3
+    said = capsys.readouterr()
+    built = json.loads(said.out)
+    assert built["differences"] == [{"what": ["found"], "expected": 88253, "found": 25}]
+    assert "differs from what the recipe expects" in said.err and "88,253" in said.err
+    assert main([*command, "--accept-counts"]) == 0
+    capsys.readouterr()
     assert built["counts"] == {"found": 25, "kept": 25, "failed": 0} and len(built["label_names"]) == 26
     assert built["unique_reports"] == 21

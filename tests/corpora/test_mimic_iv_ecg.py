@@ -1,11 +1,14 @@
+import gzip
+
 import numpy as np
 import pytest
 
 from ecgtext_plugins.corpora.mimic_iv_ecg import READER
 from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import open_corpus
-from ecgtext_plugins.errors import BadRawData, BadRecord
-from ecgtext_plugins.store.recipe import resolve_recipe
+from ecgtext_plugins.errors import BadRawData, BadRecipe, BadRecord
+from ecgtext_plugins.store.build import build_store
+from ecgtext_plugins.store.recipe import load_recipe, resolve_recipe
 from tests import builders
 
 
@@ -50,6 +53,54 @@ def test_odd_cells_of_reports(tmp_path):
         " ".join(f"line {n}" for n in range(18)),
         "",
     ]
+
+
+def test_time_cart_and_separator(tmp_path):
+    rows = builders.write_mimic_tree(tmp_path, 3)
+    rows[0]["report"] = ["Sinus rhythm", "", "Left axis"]
+    builders.write_tables(tmp_path, rows)
+    entry = entries_of(tmp_path)[rows[0]["study_id"]]
+    assert (entry.recorded_at, entry.device) == ("2180-07-23 08:44:00", "6848296")
+    assert np.isnan(entry.age) and entry.sex == ""
+    entry = entries_of(tmp_path, reports={"separator": "; "})[rows[0]["study_id"]]
+    assert entry.report == "Sinus rhythm; Left axis"
+
+
+def write_patients(path, rows, opener=open):
+    with opener(path, "wt") as handle:
+        handle.write("subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod\n" + "\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize(("name", "opener"), [("patients.csv", open), ("patients.csv.gz", gzip.open)])
+def test_sex_and_age_at_the_time_of_the_ecg(tmp_path, name, opener):
+    rows = builders.write_mimic_tree(tmp_path / "raw", 6, n_patients=4)
+    (tmp_path / "hosp").mkdir()
+    people = ["10000002,M,91,2178,2011 - 2013,2182-01-01", "10000000,F,52,2180,2014 - 2016,", "10000003,F,0,2190,x,"]
+    write_patients(tmp_path / "hosp" / name, people, opener)
+    recipe = resolve_recipe(builders.demo_recipe(options={"patients": "patients.csv"}), "test")
+    corpus = open_corpus(recipe, tmp_path / "raw", tmp_path / "hosp")
+    assert (tmp_path / "hosp" / name).as_posix() in [f"{folder}/{file}" for folder, file in corpus.table_files]
+    found = {entry.record_id: (entry.age, entry.sex) for entry in corpus.entries(0, 6)}
+    by_patient = {row["subject_id"]: found[row["study_id"]] for row in rows}
+    assert by_patient["10000000"] == (52.0, "F")
+    assert by_patient["10000002"] == (93.0, "M")
+    assert np.isnan(by_patient["10000001"][0]) and by_patient["10000001"][1] == ""
+    assert np.isnan(by_patient["10000003"][0]) and by_patient["10000003"][1] == "F"
+
+
+def test_patients_of_another_dataset_are_refused(tmp_path):
+    builders.write_mimic_tree(tmp_path, 3)
+    with pytest.raises(BadRecipe, match="options.patients is '../patients.csv'"):
+        corpus_of(tmp_path, options={"patients": "../patients.csv"})
+    options = {"patients": "patients.csv"}
+    with pytest.raises(BadRawData, match="no table patients.csv.*--tables"):
+        corpus_of(tmp_path, options=options)
+    write_patients(tmp_path / "patients.csv", ["7,F,52,2180,,"])
+    with pytest.raises(BadRawData, match="patients.csv lists none of the 1 patients"):
+        corpus_of(tmp_path, options=options)
+    write_patients(tmp_path / "patients.csv", ["10000000,F,52,2180,,"] * 2)
+    with pytest.raises(BadRawData, match="subject_id .* more than once"):
+        corpus_of(tmp_path, options=options)
 
 
 def test_report_columns_go_by_number_and_unlisted_records_have_none(tmp_path):
@@ -100,12 +151,15 @@ def test_unknown_labels_and_missing_label_files(tmp_path):
     entries = entries_of(tmp_path)
     assert entries[rows[0]["study_id"]].labels == ("sinus_rhythm", "st_elevation")
     assert entries[rows[1]["study_id"]].labels == ()
+    (tmp_path / "findings.csv").write_text("study_id,findings\n1,st_elevation\n")
+    with pytest.raises(BadRawData, match="no row for any of the 3 records .it has '1'"):
+        corpus_of(tmp_path)
     (tmp_path / "findings.csv").unlink()
     with pytest.raises(BadRawData, match="no table .*findings.csv"):
         corpus_of(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "files/../../x", "", "."])
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "files/../../x", "", ".", "a\tb", "a\nb"])
 def test_paths_out_of_the_folder_are_not_read(tmp_path, path):
     rows = builders.write_mimic_tree(tmp_path, 2)
     rows[0]["path"] = path
@@ -121,3 +175,12 @@ def test_excluded_folders(tmp_path):
     kept = entries_of(tmp_path, exclude_sources=["p10000001"])
     assert {entry.patient_id for entry in kept.values()} == {"10000000", "10000002"} and len(kept) == 6
     assert len(entries_of(tmp_path, exclude_sources=["files/p1000/p10000001"])) == 6
+
+
+def test_the_pretraining_recipe_keeps_all_for_training(tmp_path):
+    builders.write_mimic_tree(tmp_path / "raw", 6, n_samples=5000)
+    recipe = load_recipe("mimic_pretrain")
+    assert (recipe["expected"]["found"], recipe["expected"]["kept"]) == (800_035, 779_891)
+    store = build_store({**recipe, "expected": None}, tmp_path / "raw", tmp_path / "store").store
+    assert store.corpus["splits"]["train"] == 6
+    assert [path.name for path in (store.folder / "manifests").glob("*.tsv")] == ["train.tsv"]

@@ -1,31 +1,45 @@
 import csv
+import logging
 
 import numpy as np
 import pytest
+from scipy.io import loadmat
 
-from ecgtext_plugins.corpora.physionet2021 import diagnoses, read_entry
+from ecgtext_plugins.corpora.physionet2021 import READER, diagnoses
 from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import open_corpus
 from ecgtext_plugins.corpora.snomed import scored_labels, snomed_codes
-from ecgtext_plugins.errors import BadRawData, BadRecord
-from ecgtext_plugins.store.recipe import load_recipe
+from ecgtext_plugins.errors import BadRawData, BadRecipe, BadRecord
+from ecgtext_plugins.store.build import build_store
+from ecgtext_plugins.store.recipe import load_recipe, resolve_recipe
 from tests import builders
+from tests.downloads import physionet2021 as download
 
 
-def corpus_of(raw, **changes):
-    return open_corpus({**load_recipe("physionet2021"), **changes}, raw)
+def recipe_of(options=None, **changes):
+    recipe = load_recipe("physionet2021")
+    return resolve_recipe({**recipe, "options": {**recipe["options"], **(options or {})}, **changes}, "test")
+
+
+def corpus_of(raw, tables=None, **changes):
+    return open_corpus(recipe_of(**changes), raw, tables)
+
+
+def records_of(raw, **changes):
+    recipe = recipe_of(**changes)
+    corpus = open_corpus(recipe, raw)
+    entries = corpus.entries(0, len(corpus.record_ids))
+    return {entry.record_id: READER.read_entry(RawFolder(raw), entry, recipe) for entry in entries}
 
 
 def test_real_records(shared):
-    raw = shared / "data" / "physionet2021"
-    corpus = corpus_of(raw)
-    entries = corpus.entries(0, 25)
-    assert len(corpus.record_ids) == len(entries) == 25
-    records = {entry.record_id: read_entry(RawFolder(raw), entry, {}) for entry in entries}
+    records = records_of(shared / "data" / "physionet2021")
+    assert len(records) == 25
     record = records["E07500"]
     assert (record.entry.age, record.entry.sex, record.entry.patient_id) == (78.0, "M", "E07500")
     assert record.entry.source_path == "georgia/E07500"
     assert record.entry.report == "left atrial enlargement, sinus bradycardia" and record.entry.labels == ("SB",)
+    assert record.entry.codes == ("67741000119109", "426177001")
     assert {record.entry.sex for record in records.values()} == {"M", "F"}
     assert all(record.entry.report and record.native_rate == 500 for record in records.values())
 
@@ -50,41 +64,100 @@ def test_table_agrees_with_the_challenge_files(shared):
 
 
 def test_equivalent_codes_are_one_label_and_keep_their_names():
-    report, labels = diagnoses("59118001, 63593006,713427006,,63593006", "record 1")
+    report, labels = diagnoses(("59118001", "63593006", "713427006"))
     assert report == "right bundle branch block, supraventricular premature beats, complete right bundle branch block"
     assert labels == ("CRBBB", "PAC")
-    assert diagnoses("429622005", "record 1") == ("st depression", ())
-    assert diagnoses("", "record 1") == (None, ())
-    with pytest.raises(BadRecord, match="record 1.*'12345'") as caught:
-        diagnoses("164889003,12345", "record 1")
-    assert caught.value.reason == "unknown_code"
+    assert diagnoses(("429622005",)) == ("st depression", ())
+    assert diagnoses(()) == (None, ())
+    assert diagnoses(("164889003", "12345")) == ("atrial fibrillation", ("AF",))
+    assert diagnoses(("12345",)) == (None, ())
 
 
-def test_sub_folders_comments_and_exclusions(tmp_path):
+def test_all_eight_sources(tmp_path):
+    rows = {row["id"]: row for row in download.write_download(tmp_path, 2, longest=20)}
+    assert len(rows) == 16 and len({row["source"] for row in rows.values()}) == 8
+    assert (loadmat(tmp_path / f"{rows['S00001']['path']}.mat")["val"] == rows["S00001"]["counts"]).all()
+    corpus, records = corpus_of(tmp_path), records_of(tmp_path)
+    assert corpus.record_ids.to_pylist() == sorted(rows)
+    assert corpus.label_names == list(scored_labels())
+    for name, row in rows.items():
+        record, entry = records[name], records[name].entry
+        np.testing.assert_array_equal(record.counts, row["counts"])
+        np.testing.assert_array_equal(record.signal, (row["counts"] / 1000).astype(np.float32))
+        assert (record.native_rate, record.step_uv) == (row["rate"], 1.0)
+        assert (entry.source_path, entry.patient_id) == (row["path"], name)
+        assert (entry.age, entry.sex) == (row["age"], row["sex"])
+        assert list(entry.codes) == row["codes"]
+        assert (entry.report, entry.labels) == diagnoses(row["codes"])
+
+
+def test_half_an_hour_at_257_hz_and_1000_hz_go_into_a_store(tmp_path):
+    download.write_download(tmp_path / "raw", 1, sources=("st_petersburg_incart", "ptb"))
+    store = build_store(recipe_of(), tmp_path / "raw", tmp_path / "store").store
+    assert store.corpus["counts"] == {"found": 2, "kept": 2, "failed": 0}
+    assert store.column("n_samples").tolist() == [5000, 5000]
+    assert store.column("native_rate").tolist() == [257.0, 1000.0]
+
+
+def test_codes_that_the_challenge_lacks(tmp_path):
     counts = builders.ecg_counts(np.random.default_rng(0), 500)
-    canonical = dict(leads=builders.MIMIC_LEADS, extension="mat", gain=1000)
+    builders.write_record(tmp_path, "E1", counts, comments=["Dx: 164889003,12345"])
+    entry = records_of(tmp_path)["E1"].entry
+    assert (entry.codes, entry.report, entry.labels) == (("164889003", "12345"), "atrial fibrillation", ("AF",))
+    with pytest.raises(BadRecord, match="record E1.*'12345'.*unknown_codes") as caught:
+        records_of(tmp_path, options={"unknown_codes": "reject"})
+    assert caught.value.reason == "unknown_code"
+    with pytest.raises(BadRecipe, match="unknown_codes is 'ignor': .* did you mean ignore"):
+        recipe_of(options={"unknown_codes": "ignor"})
+
+
+def test_comments_and_exclusions(tmp_path, caplog):
+    counts = builders.ecg_counts(np.random.default_rng(0), 500)
     said = ["Age: NaN", "Sex: female", "Dx: 164889003", "Rx: Unknown"]
-    builders.write_record(tmp_path / "training" / "ptb" / "g1", "S0001", counts, comments=said, **canonical)
-    builders.write_record(tmp_path / "training" / "georgia", "E0001", counts, comments=["Age:61", "sex:M"], **canonical)
-    corpus = corpus_of(tmp_path)
-    records = [read_entry(RawFolder(tmp_path), entry, {}) for entry in corpus.entries(0, 2)]
-    first, second = (record.entry for record in records)
-    assert (first.record_id, first.age, first.sex, first.report, first.labels) == (
-        "E0001",
-        61.0,
-        "M",
-        None,
-        (),
-    )
-    assert (second.record_id, second.sex, second.report, second.labels) == (
-        "S0001",
-        "F",
-        "atrial fibrillation",
-        ("AF",),
-    )
+    builders.write_record(tmp_path / "training" / "ptb" / "g1", "S0001", counts, comments=said)
+    builders.write_record(tmp_path / "training" / "georgia", "E0001", counts, comments=["Age:61", "sex:M"])
+    first, second = (record.entry for record in records_of(tmp_path).values())
+    assert (first.record_id, first.age, first.sex, first.report, first.labels) == ("E0001", 61.0, "M", None, ())
+    assert (second.record_id, second.sex, second.labels) == ("S0001", "F", ("AF",))
+    assert second.report == "atrial fibrillation"
     assert np.isnan(second.age)
-    np.testing.assert_array_equal(records[0].signal, (counts / 1000).astype(np.float32))
     assert corpus_of(tmp_path, exclude_sources=["ptb"]).record_ids.to_pylist() == ["E0001"]
+    assert caplog.text == ""
+    with caplog.at_level(logging.WARNING):
+        assert len(corpus_of(tmp_path, exclude_sources=["ptbxl"]).record_ids) == 2
+    assert "exclude_sources has ptbxl" in caplog.text
+
+
+def test_qualified_labels_and_none(tmp_path):
+    counts = builders.ecg_counts(np.random.default_rng(0), 500)
+    builders.write_record(tmp_path, "E1", counts, comments=["Dx: 164889003"])
+    labels = {"scheme": ["challenge2021_scored"]}
+    assert corpus_of(tmp_path, labels=labels).label_names[0] == "challenge2021_scored/AF"
+    assert records_of(tmp_path, labels=labels)["E1"].entry.labels == ("challenge2021_scored/AF",)
+    assert corpus_of(tmp_path, labels=None).label_names == []
+    assert records_of(tmp_path, labels=None)["E1"].entry.labels == ()
+
+
+def test_patients_of_ptbxl_come_from_its_own_table(tmp_path):
+    download.write_download(tmp_path / "raw", 4, sources=("ptb-xl", "georgia"))
+    (tmp_path / "ptbxl_database.csv").write_text("ecg_id,patient_id,age\n1,15709.0,56\n2,77,37\n4,15709.0,60\n9,5,1\n")
+    options = {"ptbxl_table": "ptbxl_database.csv"}
+    corpus = corpus_of(tmp_path / "raw", tables=tmp_path, options=options)
+    patients = {entry.record_id: entry.patient_id for entry in corpus.entries(0, 8)}
+    assert {name: patients[name] for name in sorted(patients)[4:]} == {
+        "HR00001": "ptbxl-15709",
+        "HR00002": "ptbxl-77",
+        "HR00003": "HR00003",
+        "HR00004": "ptbxl-15709",
+    }
+    assert all(name == patient for name, patient in patients.items() if name.startswith("E"))
+    assert [name for _, name in corpus.table_files] == ["snomed_ct.csv", "ptbxl_database.csv"]
+    assert corpus.entries(5, 6)[0].patient_id == "ptbxl-77"
+    (tmp_path / "ptbxl_database.csv").write_text("ecg_id,patient_id\n21000,3\n")
+    with pytest.raises(BadRawData, match="none of the records"):
+        corpus_of(tmp_path / "raw", tables=tmp_path, options=options)
+    with pytest.raises(BadRawData, match="no table ptbxl_database.csv"):
+        corpus_of(tmp_path / "raw", options=options)
 
 
 def test_linked_folders_are_read_once_and_loops_end(tmp_path):
@@ -114,5 +187,38 @@ def test_a_name_that_is_not_utf8_becomes_a_failure(tmp_path):
     entries = corpus_of(tmp_path).entries(0, 2)
     assert [entry.record_id for entry in entries] == ["a", "caf\\udce9"]
     with pytest.raises(BadRecord) as caught:
-        read_entry(RawFolder(tmp_path), entries[1], {})
+        READER.read_entry(RawFolder(tmp_path), entries[1], recipe_of())
     assert caught.value.reason == "missing_header"
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "changes"),
+    [
+        ("physionet2021", 88_253, {"exclude_sources": []}),
+        ("physionet2021_dx", 88_253 - 516 - 74, {"segments": {"seconds": 5}, "identification": False}),
+        ("physionet2021_id", 88_253 - 516 - 74, {"segments": {"seconds": 5}, "identification": True}),
+    ],
+)
+def test_shipped_recipes_say_what_the_tasks_are(name, found, changes):
+    recipe = load_recipe(name)
+    assert recipe["expected"]["found"] == found
+    assert {key: recipe[key] for key in changes} == changes
+    if name != "physionet2021":
+        assert recipe["exclude_sources"] == ["ptb", "st_petersburg_incart"] and recipe["seconds"] is None
+
+
+def test_the_identification_recipe_looks_ptbxl_patients_up(tmp_path):
+    download.write_download(tmp_path / "raw", 6, sources=("ptb-xl", "cpsc_2018", "ptb"), longest=12)
+    rows = "".join(f"{number},{number % 2}\n" for number in range(1, 7))
+    (tmp_path / "ptbxl_database.csv").write_text(f"ecg_id,patient_id\n{rows}")
+    recipe = {**load_recipe("physionet2021_id"), "expected": None}
+    recipe["split"] = {**recipe["split"], "fractions": {"test": 1.0}}
+    store = build_store(resolve_recipe(recipe, "test"), tmp_path / "raw", tmp_path / "store", tables=tmp_path).store
+    assert store.corpus["counts"] == {"found": 12, "kept": 12, "failed": 0}
+    patients = dict(zip(store.column("record_id"), store.column("patient_id"), strict=True))
+    assert patients["HR00003"] == patients["HR00005"] == "ptbxl-1" and patients["A0003"] == "A0003"
+    windows = (store.folder / "manifests" / "test.tsv").read_text().splitlines()[2:]
+    assert len(windows) == 6 * 2 + 6 * 2
+    for name in ("gallery", "probe"):
+        lines = (store.folder / "manifests" / "identification" / f"test_{name}.tsv").read_text().splitlines()
+        assert {"HR00001", "HR00002"} & {line.split("\t")[0] for line in lines[2:]}

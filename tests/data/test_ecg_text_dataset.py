@@ -124,6 +124,6 @@ def test_refusals(parts):
     manifest, tokenizer, negatives = parts
     with pytest.raises(ValueError, match="needs a table of negatives"):
         EcgTextDataset(manifest, tokenizer, EcgTextOptions(), None)
-    empty = dataclasses.replace(manifest, record_ids=[], rows=manifest.rows[:0], n_samples=manifest.n_samples[:0])
+    empty = dataclasses.replace(manifest, rows=manifest.rows[:0], n_samples=manifest.n_samples[:0], starts=None)
     with pytest.raises(BadManifest, match="lists no record"):
         EcgTextDataset(empty, tokenizer, EcgTextOptions(), negatives)

@@ -4,7 +4,6 @@ import csv
 import json
 from collections import defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from ecgtext_plugins.evaluation import run_benchmark
 from ecgtext_plugins.evaluation.benchmark import load_benchmark, with_prompts
 from ecgtext_plugins.evaluation.metrics import auroc_by_class
 from ecgtext_plugins.evaluation.run_benchmark import read_splits, run_zero_shot
+from ecgtext_plugins.store.manifest import Manifest
 
 VALUES = {
     "name": "small",
@@ -155,6 +155,9 @@ class FakeStore:
     def signal_mv(self, row):
         return self.signals[row]
 
+    def column(self, name):
+        return np.array([f"r{row}" for row in range(8)], dtype=object)
+
     def label_matrix(self, rows, names):
         return self.labels[np.asarray(rows)][:, [self.label_names.index(name) for name in names]]
 
@@ -168,8 +171,7 @@ def store(tmp_path, monkeypatch):
 
     def read_manifest(path):
         rows = np.array(SPLITS[path.stem])
-        ids, lengths = [f"r{row}" for row in rows], np.full(len(rows), 16)
-        return SimpleNamespace(path=path, store=store, record_ids=ids, rows=rows, n_samples=lengths)
+        return Manifest(path, store, rows, n_samples=np.full(len(rows), 16))
 
     monkeypatch.setattr(run_benchmark, "read_manifest", read_manifest)
     monkeypatch.setattr(run_benchmark.RecordStore, "open", lambda folder: store)

@@ -1,7 +1,6 @@
 """Embedding of a manifest: order, lengths, missing samples, what is refused, the parquet file."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import torch
 
 from ecgtext_plugins.errors import BadCheckpoint, BadManifest, BadStore
 from ecgtext_plugins.evaluation.embed import embed_manifest, equal_length_batches, write_embeddings
+from ecgtext_plugins.store.manifest import Manifest
 
 LENGTHS = np.array([40, 32, 40, 16, 32, 40, 40])
 
@@ -43,12 +43,14 @@ class FakeStore:
     def signal_mv(self, row):
         return self.signals[row].copy()
 
+    def column(self, name):
+        return np.array([f"r{place}" for place in range(len(LENGTHS))][::-1], dtype=object)
+
 
 def manifest(store=None, lengths=LENGTHS):
     """Records r0, r1, ... stored in the opposite order."""
     rows = np.arange(len(LENGTHS))[::-1][: len(lengths)]
-    ids = [f"r{i}" for i in range(len(lengths))]
-    return SimpleNamespace(path=Path("m.tsv"), store=store or FakeStore(), record_ids=ids, rows=rows, n_samples=lengths)
+    return Manifest(Path("m.tsv"), store or FakeStore(), rows, np.array(lengths))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])

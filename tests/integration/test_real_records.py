@@ -23,7 +23,11 @@ def command(*words, **options):
 def trained(shared, tmp_path_factory):
     data, run = tmp_path_factory.mktemp("real") / "data", tmp_path_factory.mktemp("real_run")
     raw = shared / "data" / "physionet2021"
-    built = json.loads(command("ecgtext", "manifest", "build", "physionet2021", "--raw", raw, "--dest", data, "--json"))
+    built = json.loads(
+        command(
+            "ecgtext", "manifest", "build", "physionet2021", "--raw", raw, "--dest", data, "--json", "--accept-counts"
+        )
+    )
     command("ecgtext", "negatives", "build", data, "--text-encoder", "scratch")
     folder = ROOT / "examples/dbeta/pretraining"
     command(

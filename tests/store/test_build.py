@@ -51,7 +51,8 @@ def test_the_store_holds_what_was_written(tmp_path):
     reports = pq.read_table(tmp_path / "data" / "reports.parquet")
     np.testing.assert_array_equal(reports["count"], np.bincount(first))
     assert {path.name for path in (tmp_path / "data").iterdir()} == {
-        *("corpus.json", "records.parquet", "reports.parquet", "failures.parquet", "signals", "manifests")
+        *("corpus.json", "records.parquet", "reports.parquet", "failures.parquet"),
+        *("checksums.json", "signals", "manifests"),
     }
 
 
@@ -85,7 +86,7 @@ def test_every_bad_record_has_a_row(tmp_path, raw):
     builders.write_record(files[6].parent, names[6], counts[:, 10:30])
     result = build_store(recipe_of(), raw, tmp_path / "data", workers=2)
     failures = pq.read_table(tmp_path / "data" / "failures.parquet").to_pylist()
-    reasons = "missing_signal_file checksum missing_header header flat_signal nan_samples too_short".split()
+    reasons = "missing_signal_file checksum missing_header header flat_signal missing_samples too_short".split()
     assert [(row["record_id"], row["reason"]) for row in failures] == list(zip(names, reasons, strict=False))
     assert all(row["record_id"] in row["message"] and str(tmp_path) not in row["message"] for row in failures)
     assert result.store.corpus["counts"] == {"found": 23, "kept": 16, "failed": 7}
@@ -232,11 +233,6 @@ def test_one_build_at_a_time(tmp_path, raw):
     with build_lock(tmp_path / "data"):
         pass
     assert not (tmp_path / "data" / ".build.lock").exists()
-
-
-def test_records_expected_but_not_found_are_told(tmp_path, raw, caplog):
-    build_store(recipe_of(expected={"found": 99}), raw, tmp_path / "data")
-    assert "found 23 records" in caplog.text and "99 expected" in caplog.text
 
 
 def test_a_dead_worker_is_told():

@@ -63,7 +63,7 @@ def test_missing_samples_follow_the_recipe():
     record.signal[2, 100:110] = np.nan
     with pytest.raises(BadRecord, match="0.08% missing") as caught:
         convert_by(record)
-    assert caught.value.reason == "nan_samples"
+    assert caught.value.reason == "missing_samples"
     counts, row = convert_by(record, checks={"missing_samples": "mark", "max_missing_share": 0.01})
     assert (counts[2, 100:110] == -32768).all() and (counts == -32768).sum() == 10
     assert row["missing_share"] == pytest.approx(10 / 12_000)

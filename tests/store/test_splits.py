@@ -1,6 +1,7 @@
 import hashlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ecgtext_plugins.errors import BadStore
@@ -31,6 +32,7 @@ def test_order_of_the_fractions_and_empty_splits():
 
 
 def test_leaks_are_refused():
-    refuse_leaks([("a", "train"), ("b", "test"), ("a", "train")])
-    with pytest.raises(BadStore, match="patient a is in the splits train and test"):
-        refuse_leaks([("a", "train"), ("b", "test"), ("a", "test")])
+    patients = pa.chunked_array([["a", "b", "a"]])
+    refuse_leaks(patients, pa.chunked_array([["train", "test", "train"]]))
+    with pytest.raises(BadStore, match=r"1 patients are in two splits \(a in train and test\)"):
+        refuse_leaks(patients, pa.chunked_array([["train", "test", "test"]]))

@@ -1,0 +1,52 @@
+"""The Challenge 2021's training data: training/SOURCE/g1/NAME.{hea,mat}, the .mat in MATLAB's format 4."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from tests import builders
+
+CANONICAL = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+# source: first letters of its records, Hz, seconds, how its headers spell the unit
+SOURCES = {
+    "chapman_shaoxing": ("JS", 500, 10, "mV"),
+    "cpsc_2018": ("A", 500, 16, "mV"),
+    "cpsc_2018_extra": ("Q", 500, 8, "mV"),
+    "georgia": ("E", 500, 10, "mV"),
+    "ningbo": ("JS2", 500, 10, "mV"),
+    "ptb": ("S", 1000, 32, "mV"),
+    "ptb-xl": ("HR", 500, 10, "mv"),
+    "st_petersburg_incart": ("I", 257, 1800, "mV"),
+}
+CODES = ("164889003", "713426002", "59118001", "426783006", "429622005", "251146004", "999999999")
+
+
+def write_download(
+    raw: Path, n_records: int = 1, seed: int = 0, sources=tuple(SOURCES), longest: float = 1800
+) -> list[dict]:
+    """Write `n_records` of each source into `raw`, cut to `longest` s; return what stands in files and headers."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for source in sources:
+        letters, rate, seconds, unit = SOURCES[source]
+        for number in range(1, n_records + 1):
+            name = f"{letters}{number:0{(7 if letters[0] in 'JH' else 6) - len(letters)}d}"
+            counts = builders.ecg_counts(rng, int(min(seconds, longest) * rate), rate, step_uv=1)
+            codes = rng.choice(CODES, rng.integers(1, 4), replace=False).tolist()
+            age, sex = int(rng.integers(18, 90)), ("Male", "Female")[rng.integers(2)]
+            comments = [f"Age: {age}", f"Sex: {sex}", f"Dx: {','.join(codes)}", "Rx: Unknown", "Hx: Unknown"]
+            folder = raw / "training" / source / "g1"
+            builders.write_record(
+                folder, name, counts, CANONICAL, rate, gain=1000, units=unit, extension="mat", comments=comments
+            )
+            _write_matlab_header(folder / f"{name}.mat", counts.shape)
+            path = f"training/{source}/g1/{name}"
+            row = {"id": name, "path": path, "counts": counts, "rate": rate, "codes": codes, "age": age, "sex": sex[0]}
+            rows.append({"source": source, **row})
+    return rows
+
+
+def _write_matlab_header(path: Path, shape: tuple[int, int]) -> None:
+    with open(path, "r+b") as handle:
+        handle.write(struct.pack("<5i", 30, *shape, 0, 4) + b"val\0")
