@@ -81,7 +81,7 @@ class RawFolder:
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading bytes, from place to place: a remote one is not read ahead."""
         if self.is_local:
-            return open(self.path(name), "rb")
+            return open(os.path.join(self.place, name), "rb")
         with _as_os_errors():
             remote = self._remote[0].open(f"{self._remote[1]}/{name}", "rb", cache_type="none")
         return io.BufferedReader(_RemoteFile(remote), READ_AHEAD)
@@ -89,14 +89,14 @@ class RawFolder:
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
         if self.is_local:
-            return os.stat(self.path(name)).st_size
+            return os.stat(os.path.join(self.place, name)).st_size
         with _as_os_errors():
             return int(self._remote[0].size(f"{self._remote[1]}/{name}"))
 
     def read(self, name: str, start: int = 0, count: int | None = None) -> bytes:
         """Return `count` bytes of a file from `start` on, fewer where it ends before; all without `count`."""
         if self.is_local:
-            with open(self.path(name), "rb") as handle:
+            with open(os.path.join(self.place, name), "rb") as handle:
                 handle.seek(start)
                 return handle.read() if count is None else handle.read(count)
         stop = None if count is None else start + count
@@ -213,23 +213,23 @@ class Tables(NamedTuple):
             for there in (name, f"{name}.gz"):
                 if folder.is_file(there):
                     return folder, there
-        places = " nor in ".join(str(folder) for folder in self.folders)
+        places = " or ".join(str(folder) for folder in self.folders)
         raise BadRawData(
-            f"there is no table {name}: neither in {places}: expected the file that the recipe names; give its folder "
+            f"there is no table {name} in {places}: expected the file that the recipe names; give its folder "
             "as --tables"
         )
 
 
 def safe_name(name: str, source: str) -> str:
     """Return `name` normalised, or raise BadRecord ``unsafe_path`` when it leads out of its folder."""
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or not name.isprintable():
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts or name.startswith("/") or ".." in parts or not name.isprintable():
         raise BadRecord(
             "unsafe_path",
             f"{source}: its path is {name[:120]!r}: expected one inside the raw folder, such as "
             "files/p1000/p10000032/s40689238/40689238; correct it in the table",
         )
-    return path.as_posix()
+    return "/".join(parts)
 
 
 def is_under(path: str, folders: set[str]) -> bool:

@@ -4,7 +4,6 @@ wfdb verifies nothing when it reads, so that sizes, checksums, gains and lead na
 """
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -86,7 +85,10 @@ def read_wfdb(raw: RawFolder, entry: RecordEntry, header: WfdbHeader | None = No
 def _millivolts(counts: np.ndarray, missing: np.ndarray, gains: np.ndarray, baselines: np.ndarray) -> np.ndarray:
     """Return (n, T) float32; counts (n, T) integers, `missing` (n,) the count that means missing."""
     lost = counts == missing[:, None]
-    if (baselines == 0).all():
+    if not baselines.any() and counts.dtype == np.int16 and (gains.astype(np.float32) == gains).all():
+        # one rounding: the same as dividing in double precision and rounding that, and faster
+        signal = np.divide(counts, gains.astype(np.float32)[:, None], dtype=np.float32)
+    elif not baselines.any():
         signal = (counts / gains[:, None]).astype(np.float32)
     else:
         with np.errstate(over="ignore"):  # a hostile baseline shows up as amplitude
@@ -155,7 +157,8 @@ def _format_16(raw: RawFolder, name: str, header: WfdbHeader, source: str) -> np
 
 def _beside(name: str, file: str) -> str:
     """Return the name of a file in the folder of the record `name`."""
-    return PurePosixPath(name).with_name(file).as_posix()
+    folder, slash, _ = name.rpartition("/")
+    return f"{folder}{slash}{file}"
 
 
 def _length_by_size(header: WfdbHeader, size: int, source: str) -> int:

@@ -4,7 +4,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import butter, iirnotch, sosfiltfilt, tf2sos
 
 from ecgtext_plugins.signals.gaps import fill_gaps
 
@@ -56,6 +55,8 @@ def clean(
             f"for the filters high_pass: {high_pass}, low_pass: {low_pass}, notch: {notch}; leave it out, or filter "
             "less narrowly"
         )
+    from scipy.signal import sosfiltfilt  # takes most of a second to import
+
     gaps = np.isnan(signal)
     has_gaps = bool(gaps.any())
     filled = fill_gaps(signal, gaps) if has_gaps else signal
@@ -107,6 +108,8 @@ def _sections(
     rate: float, high_pass: float | None, low_pass: float | None, notch: float | None, order: int
 ) -> np.ndarray:
     """Design all filters as one chain of second-order sections (S, 6)."""
+    from scipy.signal import butter, iirnotch, tf2sos
+
     chain = []
     if high_pass is not None:
         chain.append(butter(order, high_pass, "highpass", fs=rate, output="sos"))

@@ -4,7 +4,6 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import firwin, resample_poly
 
 from ecgtext_plugins.errors import BadRecord
 from ecgtext_plugins.signals.gaps import fill_gaps
@@ -37,6 +36,11 @@ def resample_by(method: str, signal: np.ndarray, native_rate: float, rate: float
     raise ValueError(f"the resampling method is {method!r}: expected one of {', '.join(METHODS)}")
 
 
+@lru_cache(maxsize=64)
+def _exact_ratio(native_rate: float, rate: float) -> Fraction:
+    return Fraction(repr(rate)) / Fraction(repr(native_rate))
+
+
 def rational_ratio(native_rate: float, rate: float, source: str) -> Fraction:
     """Return rate / native_rate exactly, both taken as the decimals that they print as (499.99 is 49999/100).
 
@@ -45,7 +49,7 @@ def rational_ratio(native_rate: float, rate: float, source: str) -> Fraction:
     BadRecord
         ``sampling_rate``, when the ratio needs terms above 50,000.
     """
-    ratio = Fraction(repr(float(rate))) / Fraction(repr(float(native_rate)))
+    ratio = _exact_ratio(float(native_rate), float(rate))
     if max(ratio.numerator, ratio.denominator) > LARGEST_TERM:
         raise BadRecord(
             "sampling_rate",
@@ -58,6 +62,8 @@ def rational_ratio(native_rate: float, rate: float, source: str) -> Fraction:
 @lru_cache(maxsize=8)
 def _low_pass(up: int, down: int) -> np.ndarray:
     """Return a Kaiser-windowed low-pass of 20 * max(up, down) + 1 taps, cut off at the lower Nyquist frequency."""
+    from scipy.signal import firwin  # takes most of a second to import: only builds that resample pay for it
+
     widest = max(up, down)
     return firwin(20 * widest + 1, 1.0 / widest, window=("kaiser", 5.0)).astype(np.float32)
 
@@ -75,6 +81,8 @@ def resample(signal: np.ndarray, ratio: Fraction) -> np.ndarray:
     filled = np.asarray(signal, dtype=np.float32)
     if has_gaps:
         filled = fill_gaps(filled, gaps)
+    from scipy.signal import resample_poly
+
     up, down = ratio.numerator, ratio.denominator
     resampled = resample_poly(filled, up, down, axis=1, window=_low_pass(up, down), padtype="line")
     resampled = resampled.astype(np.float32, copy=False)

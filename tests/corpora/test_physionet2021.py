@@ -76,7 +76,7 @@ def test_equivalent_codes_are_one_label_and_keep_their_names():
 def test_all_eight_sources(tmp_path):
     rows = {row["id"]: row for row in download.write_download(tmp_path, 2, longest=20)}
     assert len(rows) == 16 and len({row["source"] for row in rows.values()}) == 8
-    assert (loadmat(tmp_path / f"{rows['S00001']['path']}.mat")["val"] == rows["S00001"]["counts"]).all()
+    assert (loadmat(tmp_path / f"{rows['S0001']['path']}.mat")["val"] == rows["S0001"]["counts"]).all()
     corpus, records = corpus_of(tmp_path), records_of(tmp_path)
     assert corpus.record_ids.to_pylist() == sorted(rows)
     assert corpus.label_names == list(scored_labels())

@@ -8,16 +8,16 @@ import numpy as np
 from tests import builders
 
 CANONICAL = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-# source: first letters of its records, Hz, seconds, how its headers spell the unit
+# source: the name of its first record, Hz, seconds, how its headers spell the unit
 SOURCES = {
-    "chapman_shaoxing": ("JS", 500, 10, "mV"),
-    "cpsc_2018": ("A", 500, 16, "mV"),
-    "cpsc_2018_extra": ("Q", 500, 8, "mV"),
-    "georgia": ("E", 500, 10, "mV"),
-    "ningbo": ("JS2", 500, 10, "mV"),
-    "ptb": ("S", 1000, 32, "mV"),
-    "ptb-xl": ("HR", 500, 10, "mv"),
-    "st_petersburg_incart": ("I", 257, 1800, "mV"),
+    "chapman_shaoxing": ("JS00001", 500, 10, "mV"),
+    "cpsc_2018": ("A0001", 500, 16, "mV"),
+    "cpsc_2018_extra": ("Q0001", 500, 8, "mV"),
+    "georgia": ("E00001", 500, 10, "mV"),
+    "ningbo": ("JS20001", 500, 10, "mV"),
+    "ptb": ("S0001", 1000, 32, "mV"),
+    "ptb-xl": ("HR00001", 500, 10, "mv"),
+    "st_petersburg_incart": ("I0001", 257, 1800, "mV"),
 }
 CODES = ("164889003", "713426002", "59118001", "426783006", "429622005", "251146004", "999999999")
 
@@ -29,9 +29,9 @@ def write_download(
     rng = np.random.default_rng(seed)
     rows = []
     for source in sources:
-        letters, rate, seconds, unit = SOURCES[source]
+        first, rate, seconds, unit = SOURCES[source]
         for number in range(1, n_records + 1):
-            name = f"{letters}{number:0{(7 if letters[0] in 'JH' else 6) - len(letters)}d}"
+            name = f"{first[:-3]}{number:03d}"
             counts = builders.ecg_counts(rng, int(min(seconds, longest) * rate), rate, step_uv=1)
             codes = rng.choice(CODES, rng.integers(1, 4), replace=False).tolist()
             age, sex = int(rng.integers(18, 90)), ("Male", "Female")[rng.integers(2)]

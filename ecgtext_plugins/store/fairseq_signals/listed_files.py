@@ -9,10 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecgtext_plugins.errors import BadManifest
-from ecgtext_plugins.store.fairseq_signals.manifests import FairseqSignalsManifest
+from ecgtext_plugins.store.fairseq_signals.manifests import FairseqSignalsManifest, is_fairseq_signals, parse_manifest
 from ecgtext_plugins.store.fairseq_signals.scan import ListedFile
 
 SPLIT_ORDER = ("train", "valid", "test")
+
+
+def manifests_in(folder: Path, kind: str) -> list[FairseqSignalsManifest]:
+    """Parse the manifests of a kind in `folder`."""
+    parsed = (parse_manifest(path) for path in sorted(folder.glob("*.tsv")) if is_fairseq_signals(path))
+    return [manifest for manifest in parsed if manifest.kind == kind]
 
 
 class ListedFiles(Sequence):

@@ -16,7 +16,7 @@ _open: "weakref.WeakValueDictionary[tuple, MatStore]" = weakref.WeakValueDiction
 def read_mat_manifest(path: str | Path) -> Manifest:
     """Read a manifest of fairseq-signals as one of ours; its store is a :class:`MatStore`.
 
-    A record is a file; of a CMSC manifest the records are the windows of its pairs.
+    A record is a file; of a CMSC manifest the records are the windows of its pairs, side by side.
 
     Raises
     ------
@@ -25,12 +25,7 @@ def read_mat_manifest(path: str | Path) -> Manifest:
     """
     store, manifest = open_with_manifest(path)
     rows = store.files.rows[manifest.path]
-    return Manifest(
-        path=manifest.path,
-        store=store,
-        rows=rows,
-        n_samples=manifest.sizes,
-    )
+    return Manifest(manifest.path, store, rows, manifest.sizes, identities=manifest.classes)
 
 
 def open_with_manifest(path: str | Path) -> tuple[MatStore, FairseqSignalsManifest]:

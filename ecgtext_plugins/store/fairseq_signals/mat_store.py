@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 from ecgtext_plugins.corpora.fairseq_mat import MatFile
 from ecgtext_plugins.corpora.snomed import scored_labels
 from ecgtext_plugins.errors import BadManifest, BadRecord, BadStore
-from ecgtext_plugins.store.fairseq_signals.listed_files import ListedFiles
-from ecgtext_plugins.store.fairseq_signals.manifests import FairseqSignalsManifest, is_fairseq_signals, parse_manifest
+from ecgtext_plugins.store.fairseq_signals.listed_files import ListedFiles, manifests_in
 from ecgtext_plugins.store.fairseq_signals.mat_labels import find_labels, own_labels
 from ecgtext_plugins.store.fairseq_signals.scan import read_listed, scan_files
 from ecgtext_plugins.store.fairseq_signals.scan_index import read_index, write_index
@@ -52,8 +51,8 @@ class MatStore:
         self._labels: Any = False
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name) for name in ("folder", "listed_kind", "files", "_label_places", "_scan")}
-        return kept  # with the scan, so that a worker needs none of its own
+        # with the scan, so that a worker needs none of its own
+        return {name: getattr(self, name) for name in ("folder", "listed_kind", "files", "_label_places", "_scan")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -137,7 +136,7 @@ class MatStore:
     def reports_fingerprint(self) -> str:
         """SHA-256 of the unique reports in order."""
         digest = hashlib.sha256()
-        for text in self._report_texts().to_pylist():
+        for text in self.report_texts().to_pylist():
             digest.update(text.encode("utf-8") + b"\n")
         return digest.hexdigest()
 
@@ -157,8 +156,11 @@ class MatStore:
         }
 
     def text_column(self, name: str) -> pa.Array:
-        """Return a column of text as an Arrow array."""
-        return pa.array(self.column(name), type=pa.string())
+        """Return a column of text; of ids and paths without a Python object a row."""
+        listed = {"record_id": self.files.names, "source_path": self.files.paths}
+        if name in listed:
+            return listed[name]
+        return self.scan()[name].combine_chunks() if name in FROM_SCAN else pa.array(self.column(name), pa.string())
 
     def column(self, name: str) -> np.ndarray:
         """Return a column, (len(self),), read-only.
@@ -177,9 +179,8 @@ class MatStore:
         return self._columns[name]
 
     def _column(self, name: str) -> np.ndarray:
-        listed = {"record_id": self.files.names, "source_path": self.files.paths}
-        if name in listed:
-            return listed[name].to_numpy(zero_copy_only=False).copy()
+        if name in ("record_id", "source_path"):
+            return self.text_column(name).to_numpy(zero_copy_only=False).copy()
         if name in ("n_samples", "split"):
             return (self.files.sizes if name == "n_samples" else self.files.splits).copy()
         if name in ("sample_rate", "native_rate"):
@@ -190,7 +191,7 @@ class MatStore:
             return self.scan()[name].to_numpy().copy()
         if name == "report_id":
             texts = self.scan()["report"]
-            found = pc.index_in(texts, value_set=self._report_texts())
+            found = pc.index_in(texts, value_set=self.report_texts())
             return pc.fill_null(found, -1).to_numpy().astype(np.int64)
         if name == "labels":
             matrix = self.label_matrix(np.arange(len(self)), self.label_names)
@@ -202,7 +203,7 @@ class MatStore:
             "build a record store from the data for more"
         )
 
-    def rows_of(self, record_ids: Sequence[str], source: str = "") -> np.ndarray:
+    def rows_of(self, record_ids: Sequence[str] | pa.ChunkedArray, source: str = "") -> np.ndarray:
         """Return the rows of records, (len(record_ids),) int64.
 
         Raises
@@ -210,9 +211,10 @@ class MatStore:
         BadManifest
             Naming the first record that is not there, and `source` (a manifest).
         """
-        rows = pc.index_in(pa.array(record_ids, type=pa.string()), value_set=self.files.names)
+        asked = record_ids if isinstance(record_ids, pa.ChunkedArray) else pa.array(record_ids, type=pa.string())
+        rows = pc.index_in(asked, value_set=self.files.names)
         if rows.null_count:
-            first = record_ids[int(np.flatnonzero(rows.is_null().to_numpy(zero_copy_only=False))[0])]
+            first = asked.filter(rows.is_null())[0]
             raise BadManifest(
                 f"{source or 'the list of records'} names record {first}, which no manifest in {self.folder} lists "
                 f"(and {rows.null_count - 1} more): expected records of these; correct it"
@@ -241,21 +243,21 @@ class MatStore:
             )
         return found.stored_signal()
 
-    def _report_texts(self) -> pa.Array:
+    def report_texts(self) -> pa.Array:
+        """Return all unique reports, by report id: numbered in order of first appearance."""
         if self._texts is None:
-            texts = self.scan()["report"]
-            unique = pc.unique(texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts)
+            unique = pc.unique(self.scan()["report"].combine_chunks())
             self._texts = unique.filter(pc.not_equal(unique, ""))
         return self._texts
 
     @property
     def n_reports(self) -> int:
         """Number of unique reports."""
-        return len(self._report_texts())
+        return len(self.report_texts())
 
     def report_text(self, report_id: int) -> str:
         """Return a cleaned report; raises IndexError when `report_id` is negative or too large."""
-        texts = self._report_texts()
+        texts = self.report_texts()
         if not 0 <= report_id < len(texts):
             raise IndexError(f"report {report_id} of {self.folder}: expected 0 to {len(texts) - 1}")
         return texts[int(report_id)].as_py()
@@ -294,9 +296,3 @@ class MatStore:
         if labels is not None:
             return labels.of(self.column("idx")[rows], columns)
         return own_labels(self.scan()["label"], rows, self.files, len(known))[:, columns]
-
-
-def manifests_in(folder: Path, kind: str) -> list[FairseqSignalsManifest]:
-    """Parse the manifests of a kind in `folder`."""
-    parsed = (parse_manifest(path) for path in sorted(folder.glob("*.tsv")) if is_fairseq_signals(path))
-    return [manifest for manifest in parsed if manifest.kind == kind]

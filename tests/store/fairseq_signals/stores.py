@@ -28,7 +28,7 @@ def small_store(folder: Path, rate: float = 500, n_samples: int = 6200, n_record
     builders.write_tables(folder / "raw", rows)
     recipe = builders.demo_recipe(
         sample_rate=rate,
-        seconds=20,
+        seconds=None,
         max_missing_leads=1,
         reports={"required": False},
         split={"by": "patient", "seed": 3, "fractions": {"train": 0.5, "valid": 0.25, "test": 0.25}},

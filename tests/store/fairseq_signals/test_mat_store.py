@@ -9,9 +9,11 @@ from ecgtext_plugins.corpora.record import signal_checksum
 from ecgtext_plugins.corpora.report_text import clean_report
 from ecgtext_plugins.corpora.snomed import scored_labels
 from ecgtext_plugins.errors import BadManifest, BadStore
+from ecgtext_plugins.store.fairseq_signals.manifests import parse_manifest
 from ecgtext_plugins.store.fairseq_signals.mat_manifest import open_folder, open_with_manifest
 from ecgtext_plugins.store.fairseq_signals.mat_store import MILLIVOLT, STANDARDISED, MatStore
 from ecgtext_plugins.store.fairseq_signals.scan_index import INDEX
+from ecgtext_plugins.store.manifest import read_manifest
 from tests.downloads import fairseq_signals as download
 
 
@@ -85,6 +87,24 @@ def test_cmsc_windows(tree):
     first = store.files.rows[manifest.path][manifest.pairs]
     np.testing.assert_array_equal(store.column("segment")[first], [[0, 1]] * len(of_train))
     assert (store.column("idx")[first[:, 0]] == store.column("idx")[first[:, 1]]).all()
+
+
+def test_as_manifests_of_ours(tree, tmp_path):
+    raw, rows = tree
+    path = raw / "manifests" / "cmsc" / "train.tsv"
+    manifest, listed = read_manifest(path), parse_manifest(path)
+    assert len(manifest) == len(listed) and manifest.record_ids == [name[:-4] for name in listed.paths]
+    assert listed.pairs.tolist() == [[place, place + 1] for place in range(0, len(manifest), 2)]
+    for index in range(len(manifest)):
+        np.testing.assert_array_equal(manifest.signal_mv(index), manifest.store.signal_mv(manifest.rows[index]))
+    assert manifest.identities is None and manifest.starts.tolist() == [0] * len(manifest)
+    windows = [f"{row['name']}_0.mat\t2500\t{number}" for number, row in enumerate(rows[:4])]
+    (tmp_path / "valid_gallery.tsv").write_text("\n".join([str(raw / "segmented"), *windows]))
+    assert read_manifest(tmp_path / "valid_gallery.tsv").identities.tolist() == [0, 1, 2, 3]
+    store = manifest.store
+    for name in ("record_id", "source_path", "patient_id", "checksum", "split"):
+        assert store.text_column(name).to_pylist() == store.column(name).tolist()
+    assert store.report_texts().to_pylist() == []
 
 
 def test_lacking_leads_are_missing_samples(tree, tmp_path):
