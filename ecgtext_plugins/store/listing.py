@@ -109,10 +109,11 @@ def _write(path: Path, records: pa.Table, recipe: Mapping[str, Any], root: str) 
 
 
 def _write_identification(folder: Path, records: pa.Table, recipe: Mapping[str, Any]) -> None:
-    """Write train.tsv of all patients, and for valid and test a gallery and a probe of those listed at least twice.
+    """Write train.tsv of all patients, and for valid and test a gallery and a probe of those with several recordings.
 
-    The first recording of such a patient by record id and start is the gallery's, the second one the probe's.
-    Identities are numbered in each file; gallery and probe share the numbers, and by design the patients.
+    The first recording of such a patient by record id is the gallery's, the second one the probe's, each with its first
+    window: two windows of one recording would make the task too easy. Identities are numbered in each file; gallery and
+    probe share the numbers, and by design the patients.
     """
     for split in SPLITS:
         listed, n_samples, starts = _listed(records.filter(pc.equal(records["split"], split)), recipe)
@@ -120,17 +121,11 @@ def _write_identification(folder: Path, records: pa.Table, recipe: Mapping[str, 
             continue
         patients = listed["patient_id"].combine_chunks().dictionary_encode().indices.to_numpy()
         if split == "train":
-            rows = {"train": np.arange(len(listed))}
+            files = {"train": np.arange(len(listed))}
         else:
-            order = np.argsort(patients, kind="stable")
-            ranks = np.empty(len(order), dtype=np.int64)
-            _, first, numbers = np.unique(patients[order], return_index=True, return_counts=True)
-            ranks[order] = np.arange(len(order)) - np.repeat(first, numbers)
-            twice = numbers[patients] >= 2
-            rows = {
-                f"{split}_{name}": np.flatnonzero(twice & (ranks == n)) for n, name in enumerate(("gallery", "probe"))
-            }
-        for name, chosen in rows.items():
+            gallery, probe = first_two(patients, np.flatnonzero(starts == 0) if starts is not None else None)
+            files = {f"{split}_gallery": gallery, f"{split}_probe": probe}
+        for name, chosen in files.items():
             _, identities = np.unique(patients[chosen], return_inverse=True)
             write_manifest(
                 folder / f"{name}.tsv",
@@ -140,3 +135,16 @@ def _write_identification(folder: Path, records: pa.Table, recipe: Mapping[str, 
                 starts=None if starts is None else starts[chosen],
                 identities=identities,
             )
+
+
+def first_two(patients: np.ndarray, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the first and of the second entry of every patient of `patients` (R,) who has two.
+
+    Both are in the order of the first ones; `among` are the places to choose from, ascending, None for all.
+    """
+    among = np.arange(len(patients)) if among is None else among
+    order = among[np.argsort(patients[among], kind="stable")]
+    _, first, numbers = np.unique(patients[order], return_index=True, return_counts=True)
+    gallery, probe = order[first[numbers >= 2]], order[first[numbers >= 2] + 1]
+    in_order = np.argsort(gallery)
+    return gallery[in_order], probe[in_order]
