@@ -37,8 +37,11 @@ EXTRAS = {
     "plots": ["matplotlib>=3.8"],
     "demo": ["matplotlib>=3.8"],
     "hub": ["hf_xet>=1.1", "protobuf>=4", "sentencepiece>=0.2"],  # models without tokenizer.json need the last two
+    "dask": ["dask>=2024.8", "distributed>=2024.8"],
     "gpu": ["nvidia-ml-py>=12"],
     "tests": [
+        "dask>=2024.8",
+        "distributed>=2024.8",
         "matplotlib>=3.8",
         "neurokit2>=0.2.10",
         "protobuf>=4",

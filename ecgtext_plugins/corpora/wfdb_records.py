@@ -1,4 +1,4 @@
-"""Signals of WFDB records: format 16 (MIMIC-IV-ECG's .dat, the Challenge's .mat) by numpy, other formats through wfdb.
+"""Signals of WFDB records: formats 16 (MIMIC-IV-ECG's .dat, the Challenge's .mat) and 212 by numpy, others by wfdb.
 
 wfdb verifies nothing when it reads, so that sizes, checksums, gains and lead names are checked here.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ecgtext_plugins.corpora import format_212
 from ecgtext_plugins.corpora.raw_folder import RawFolder, safe_name
 from ecgtext_plugins.corpora.record import EcgRecord, RecordEntry
 from ecgtext_plugins.corpora.wfdb_header import SignalLine, WfdbHeader, read_header
@@ -23,7 +24,7 @@ _VIA_WFDB = {
     61: (2.0, -32768),
     80: (1.0, -128),
     160: (2.0, -32768),
-    212: (1.5, -2048),
+    212: (1.5, format_212.MISSING),
     310: (4 / 3, -512),
     311: (4 / 3, -512),
     508: (1e-3, -128),
@@ -110,11 +111,11 @@ def _check_amplitude(signal: np.ndarray, source: str) -> None:
 
 def _read_counts(raw: RawFolder, name: str, header: WfdbHeader, source: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the counts (n, T) of all signals and the counts (n,) that mean missing."""
-    simple = len({(s.file, s.offset) for s in header.signals}) == 1 and all(
-        (s.format, s.per_frame, s.skew) == (16, 1, 0) for s in header.signals
-    )
-    if simple:
-        return _format_16(raw, name, header, source), np.full(len(header.signals), MISSING_16)
+    kinds = {(s.file, s.offset, s.format, s.per_frame, s.skew) for s in header.signals}
+    form = header.signals[0].format
+    if len(kinds) == 1 and form in (16, 212) and (header.signals[0].per_frame, header.signals[0].skew) == (1, 0):
+        missing = MISSING_16 if form == 16 else format_212.MISSING
+        return _interleaved(raw, name, header, source), np.full(len(header.signals), missing)
     return _through_wfdb(raw, name, header, source)
 
 
@@ -137,22 +138,28 @@ def _unreadable(raw: RawFolder, file: str, source: str, error: Exception) -> Bad
     return BadRecord("unreadable", f"{source}: {raw}/{file} cannot be read ({error}); check the disk and permissions")
 
 
-def _format_16(raw: RawFolder, name: str, header: WfdbHeader, source: str) -> np.ndarray:
-    """Read interleaved little-endian int16 counts, (n, T) int16; nothing is allocated before the size is checked."""
+def _interleaved(raw: RawFolder, name: str, header: WfdbHeader, source: str) -> np.ndarray:
+    """Read formats 16 and 212, (n, T) int16; nothing is allocated before the file's size is checked."""
     line, leads = header.signals[0], len(header.signals)
     file = _beside(name, line.file)
     try:
         length = _length_by_size(header, raw.size(file), source)
-        if length * leads > LARGEST_RECORD:
-            raise _too_long(source, length * leads)
-        counts = np.frombuffer(raw.read(file, line.offset, 2 * length * leads), dtype="<i2")
+        samples = length * leads
+        if samples > LARGEST_RECORD:
+            raise _too_long(source, samples)
+        data = raw.read(file, line.offset, _packed_size(line.format, samples))
+        counts = np.frombuffer(data, dtype="<i2") if line.format == 16 else format_212.unpack(data, samples)
     except FileNotFoundError:
         raise _missing_file(raw, file, source) from None
     except (OSError, ValueError) as error:
         raise _unreadable(raw, file, source, error) from None
-    if len(counts) != length * leads:
+    if len(counts) != samples:
         raise _unreadable(raw, file, source, OSError("it became shorter while being read"))
     return np.ascontiguousarray(counts.reshape(length, leads).T)
+
+
+def _packed_size(form: int, samples: int) -> int:
+    return 2 * samples if form == 16 else format_212.packed_size(samples)
 
 
 def _beside(name: str, file: str) -> str:
@@ -163,20 +170,20 @@ def _beside(name: str, file: str) -> str:
 
 def _length_by_size(header: WfdbHeader, size: int, source: str) -> int:
     """Return the number of samples a lead, from the header and checked against the file's size in bytes."""
-    line, frame = header.signals[0], 2 * len(header.signals)
-    length = header.length
+    line, leads = header.signals[0], len(header.signals)
+    length, there = header.length, max(0, size - line.offset)
     if length is None:  # the checksums, which named leads always have, tell a file cut short
-        length = max(0, size - line.offset) // frame
-    expected = line.offset + length * frame
-    if size < expected or length == 0:
-        raise BadRecord(
-            "truncated",
-            f"{source}: {line.file} has {size} bytes: expected {max(expected, line.offset + frame)}; download it again",
-        )
-    if size > expected:
+        length = (there // 2 if line.format == 16 else 2 * there // 3) // leads
+    needed = _packed_size(line.format, length * leads)
+    if there < needed or length == 0:
+        least = line.offset + max(needed, _packed_size(line.format, leads))
+        raise BadRecord("truncated", f"{source}: {line.file} has {size} bytes: expected {least}; download it again")
+    spare = 1 if line.format == 212 else 0  # writers fill up the last three bytes
+    if there > needed + spare:
         raise BadRecord(
             "size_mismatch",
-            f"{source}: {line.file} has {size} bytes: expected {expected} by its header; download both again",
+            f"{source}: {line.file} has {size} bytes: expected {line.offset + needed} by its header; download both "
+            "again",
         )
     return length
 

@@ -11,6 +11,7 @@ from ecgtext_plugins.corpora.record import EcgRecord, RecordEntry
 from ecgtext_plugins.corpora.report_text import clean_report, remove_punctuation
 from ecgtext_plugins.errors import BadRecord
 from ecgtext_plugins.signals.filtering import clean
+from ecgtext_plugins.signals.gaps import fill_gaps
 from ecgtext_plugins.signals.resampling import rational_ratio, resample, resample_linear
 from ecgtext_plugins.store.quantisation import MISSING, choose_step, quantise
 from ecgtext_plugins.store.screening import Screened, screen
@@ -105,15 +106,16 @@ def _stored(
     if as_in_file and record.counts is not None and screened.signal is record.signal:
         counts = record.counts[:, window.start : window.stop]
         return counts[:, : window.length], float(record.step_uv)
+    whole = _bridged_outside(screened.signal, window)
     if recipe["resampling"] == "linear":  # its grid depends on the whole record's length
-        signal = resample_linear(screened.signal, record.native_rate, recipe["sample_rate"])
+        signal = resample_linear(whole, record.native_rate, recipe["sample_rate"])
         first = round(window.start * ratio)
         end = signal.shape[1] if window.length is None else first + round((window.stop - window.start) * ratio)
     else:
         margin = 0 if as_in_file else math.ceil(MARGIN * record.native_rate)
         # samples of file and store coincide at multiples of the ratio's denominator only
         left = min(window.start, margin) // ratio.denominator * ratio.denominator
-        signal = resample(screened.signal[:, window.start - left : window.stop + margin], ratio)
+        signal = resample(whole[:, window.start - left : window.stop + margin], ratio)
         first = left * ratio.numerator // ratio.denominator
         end = first + math.ceil((window.stop - window.start) * ratio)
     if recipe["filter"] is not None:
@@ -121,6 +123,14 @@ def _stored(
     signal = signal[:, first:end][:, : window.length]
     step_uv = choose_step(signal, record.step_uv if as_in_file else None)
     return quantise(signal, step_uv), step_uv
+
+
+def _bridged_outside(signal: np.ndarray, window: Window) -> np.ndarray:
+    """Draw lines over gaps outside the window: what is missing there is no reason to miss samples inside."""
+    gaps = np.isnan(signal)
+    outside = gaps.copy()
+    outside[:, window.start : window.stop] = False
+    return np.where(outside, fill_gaps(signal, gaps), signal) if outside.any() else signal
 
 
 def _filtered(signal: np.ndarray, recipe: Mapping[str, Any], source: str) -> np.ndarray:

@@ -64,7 +64,7 @@ def _connect(opened: contextlib.ExitStack, workers: int, scheduler: str | None) 
     from distributed import Client, LocalCluster
 
     if scheduler is None:
-        cluster = LocalCluster(n_workers=max(1, workers), threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=max(1, workers), threads_per_worker=1, dashboard_address=":0")
         return opened.enter_context(Client(opened.enter_context(cluster)))
     try:
         return opened.enter_context(Client(scheduler, timeout=WAIT))

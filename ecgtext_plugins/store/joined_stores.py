@@ -1,7 +1,7 @@
 """Several record stores seen as one: rows end to end, unique reports merged."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,8 +17,15 @@ class JoinedStores:
     """The interface of :class:`RecordStore` over several stores of one sample rate.
 
     Rows are those of the stores end to end. Reports with the same words are one report, numbered in the order in which
-    they first appear. Patient ids get the recipe's name, as two datasets may number their patients alike:
-    ``mimic_iv_ecg:10000032``. Label names are those of all stores, in order.
+    they first appear. Patient ids get the store's name, as two datasets may number their patients alike:
+    ``mimic:10000032``. Label names are those of all stores, in order.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that names are relative to; what is made for all of them together lies there.
+    stores : mapping
+        Stores by name; they are taken in the order of their names.
 
     Raises
     ------
@@ -26,20 +33,24 @@ class JoinedStores:
         When the sample rates differ.
     """
 
-    def __init__(self, stores: Sequence[RecordStore]):
-        self.stores = list(stores)
+    def __init__(self, root: Path, stores: Mapping[str, RecordStore]):
+        self.folder = root
+        self.names, self.stores = sorted(stores), [stores[name] for name in sorted(stores)]
         rates = sorted({store.sample_rate for store in self.stores})
         if len(rates) > 1:
             raise BadStore(
-                f"the stores {', '.join(str(store.folder) for store in self.stores)} have "
-                f"{' and '.join(f'{rate:g}' for rate in rates)} Hz: expected one sample rate; build them with one"
+                f"the stores {', '.join(self.names)} in {root} have {' and '.join(f'{rate:g}' for rate in rates)} Hz: "
+                "expected one sample rate; build them with one"
             )
         self.first_rows = np.cumsum([0, *map(len, self.stores)])
 
-    @property
-    def folder(self) -> tuple[Path, ...]:
-        """The folders of all stores."""
-        return tuple(store.folder for store in self.stores)
+    def split_rows(self, rows: np.ndarray) -> "dict[Path, tuple[RecordStore, np.ndarray]]":
+        """Return for each store's folder the store, and those of `rows` that are in it, as its own rows."""
+        place = np.searchsorted(self.first_rows, rows, side="right") - 1
+        return {
+            store.folder: (store, rows[place == number] - self.first_rows[number])
+            for number, store in enumerate(self.stores)
+        }
 
     @property
     def sample_rate(self) -> float:
@@ -109,10 +120,7 @@ class JoinedStores:
         """Return a column of text of all records."""
         parts = [store.text_column(name) for store in self.stores]
         if name == "patient_id":
-            recipes = [store.corpus["recipe"]["name"] for store in self.stores]
-            parts = [
-                pc.binary_join_element_wise(recipe, part, ":") for recipe, part in zip(recipes, parts, strict=True)
-            ]
+            parts = [pc.binary_join_element_wise(name, part, ":") for name, part in zip(self.names, parts, strict=True)]
         return pa.concat_arrays(parts)
 
     def rows_of(self, record_ids: Sequence[str] | pa.ChunkedArray, source: str = "") -> np.ndarray:
@@ -133,12 +141,12 @@ class JoinedStores:
             )
         return ids.to_numpy().astype(np.int64)
 
-    def rows_in(self, which: np.ndarray, record_ids: pa.ChunkedArray, source: str) -> np.ndarray:
-        """Return the rows of `record_ids` (R,), each in the store of the place `which` (R,)."""
-        rows = np.zeros(len(which), dtype=np.int64)
-        for place, store in enumerate(self.stores):
-            chosen = np.flatnonzero(which == place)
-            rows[chosen] = self.first_rows[place] + store.rows_of(record_ids.take(pa.array(chosen)), source)
+    def rows_in(self, names: pa.ChunkedArray, record_ids: pa.ChunkedArray, source: str) -> np.ndarray:
+        """Return the rows of `record_ids` (R,), each in the store of that name of `names` (R,)."""
+        rows = np.zeros(len(names), dtype=np.int64)
+        for name, store, first in zip(self.names, self.stores, self.first_rows, strict=False):
+            chosen = np.flatnonzero(pc.equal(names, name).to_numpy())
+            rows[chosen] = first + store.rows_of(record_ids.take(pa.array(chosen)), source)
         return rows
 
     def _of(self, row: int) -> tuple[RecordStore, int]:

@@ -57,8 +57,13 @@ class Manifest:
 
     @property
     def record_ids(self) -> list[str]:
-        """The records' ids."""
-        return self.store.column("record_id")[self.rows].tolist()
+        """The records' ids, made anew from the store's table: nothing is kept."""
+        return self.store.text_column("record_id").take(self.rows).to_pylist()
+
+    @property
+    def holds_counts(self) -> bool:
+        """Whether the store holds int16 counts, as record stores do; .mat files hold floating-point numbers."""
+        return hasattr(self.store, "counts")
 
     def record_id(self, index: int) -> str:
         """Return the id of one record."""
@@ -72,7 +77,7 @@ class Manifest:
     def signal_mv(self, index: int) -> np.ndarray:
         """Return a record's or window's signal, float32 (12, T) millivolt, missing samples NaN."""
         row = int(self.rows[index])
-        if not hasattr(self.store, "counts"):  # .mat files hold no counts
+        if not self.holds_counts:
             start = int(self.starts[index])
             return self.store.signal_mv(row)[:, start : start + int(self.n_samples[index])]
         return restore(self.counts(index), self.store.step_mv(row))
@@ -80,17 +85,23 @@ class Manifest:
 
 def refuse_shared_patients(manifests: "list[Manifest]") -> None:
     """Raise BadManifest when a patient of one manifest is in another one of the same store."""
-    for place, one in enumerate(manifests):
-        for other in manifests[:place]:
-            if other.path == one.path or other.store.folder != one.store.folder:
-                continue
-            ours, theirs = (pc.unique(each.store.text_column("patient_id").take(each.rows)) for each in (one, other))
-            shared = ours.filter(pc.is_in(ours, value_set=theirs))
-            if len(shared):
-                raise BadManifest(
-                    f"{len(shared)} patients are in both {other.path} and {one.path} (one is {pc.min(shared)}): "
-                    "expected splits by patient; build the store again with --rebuild, or mend the manifests"
-                )
+    patients = [(manifest.path, _patients(manifest)) for manifest in manifests]
+    for place, (path, ours) in enumerate(patients):
+        for other, theirs in patients[:place]:
+            for folder in ours.keys() & theirs.keys() if other != path else ():
+                shared = ours[folder].filter(pc.is_in(ours[folder], value_set=theirs[folder]))
+                if len(shared):
+                    raise BadManifest(
+                        f"{len(shared)} patients are in both {other} and {path} (one is {pc.min(shared)}): expected "
+                        "splits by patient; build the store again with --rebuild, or mend the manifests"
+                    )
+
+
+def _patients(manifest: Manifest) -> dict[Path, pa.Array]:
+    """Return the patients of a manifest by the folder of their store."""
+    store, rows = manifest.store, manifest.rows
+    parts = store.split_rows(rows) if isinstance(store, JoinedStores) else {store.folder: (store, rows)}
+    return {folder: pc.unique(one.text_column("patient_id").take(own)) for folder, (one, own) in parts.items()}
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -187,8 +198,9 @@ def _parse(path: Path, columns: list[str], body: bytes) -> pa.Table:
     except pa.ArrowInvalid as error:
         raise _bad_line(path, columns, body, str(error)) from None
     least = min((pc.min(table[name]).as_py() for name in columns if types[name] == pa.int64()), default=0)
-    if least < 0 or pc.min(pc.binary_length(table["record_id"])).as_py() == 0:
-        raise _bad_line(path, columns, body, "a negative number or an empty id")
+    texts = [name for name in columns if types[name] == pa.string()]
+    if least < 0 or any(pc.min(pc.binary_length(table[name])).as_py() == 0 for name in texts):
+        raise _bad_line(path, columns, body, "a negative number or an empty cell")
     return table
 
 
@@ -211,9 +223,9 @@ def _look_up(path: Path, root: Path, table: pa.Table) -> tuple[RecordStore, np.n
     if "store" not in table.column_names:
         store = RecordStore.open(root)
         return store, store.rows_of(table["record_id"], source=str(path))
-    folders = table["store"].combine_chunks().dictionary_encode()
-    store = JoinedStores([RecordStore.open(root / folder) for folder in folders.dictionary.to_pylist()])
-    return store, store.rows_in(folders.indices.to_numpy(), table["record_id"], source=str(path))
+    names = pc.unique(table["store"]).to_pylist()
+    store = JoinedStores(root.resolve(), {name: RecordStore.open(root / name) for name in names})
+    return store, store.rows_in(table["store"], table["record_id"], source=str(path))
 
 
 def _check(manifest: Manifest, whole: bool) -> None:

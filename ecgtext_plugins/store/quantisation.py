@@ -30,10 +30,18 @@ def quantise(signal: np.ndarray, step_uv: float) -> np.ndarray:
     return counts.astype(np.int16)
 
 
-def restore(counts: np.ndarray, step_mv: float) -> np.ndarray:
-    """Return int16 `counts` (12, T) as float32 millivolt; -32768 becomes NaN."""
-    signal = np.multiply(counts, np.float32(step_mv), dtype=np.float32)
-    missing = counts == MISSING
-    if missing.any():
-        signal[missing] = np.nan
-    return signal
+def restore(counts: np.ndarray, step_mv: float, out: np.ndarray | None = None, missing: float = np.nan) -> np.ndarray:
+    """Return int16 `counts` (12, T) as float32 millivolt; -32768 becomes `missing`.
+
+    Parameters
+    ----------
+    out : ndarray, shape (12, T), float32, or None
+        Where to write; a new array without it.
+    """
+    out = np.empty(counts.shape, dtype=np.float32) if out is None else out
+    lacks = counts.min(initial=0) == MISSING  # before the conversion: it brings the counts into the processor's cache
+    np.copyto(out, counts)  # exact: float32 holds all of int16
+    out *= np.float32(step_mv)
+    if lacks:
+        np.copyto(out, missing, where=counts == MISSING)
+    return out

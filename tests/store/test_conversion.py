@@ -80,6 +80,16 @@ def test_missing_samples_after_the_crop_do_not_matter():
     assert convert_by(record, seconds=2)[1]["missing_share"] == 0
 
 
+@pytest.mark.parametrize("method", ["polyphase", "linear"])
+@pytest.mark.parametrize(("crop", "beside"), [("first", [1000]), ("middle", [990, 2000])])
+def test_gaps_beside_the_window_leave_no_missing_sample_in_it(method, crop, beside):
+    record = record_of(n_samples=3000)
+    for start in beside:
+        record.signal[:, start : start + 10] = np.nan
+    counts, row = convert_by(record, crop=crop, sample_rate=750, resampling=method)
+    assert (counts != -32768).all() and row["missing_share"] == 0
+
+
 def test_missing_leads_kept_on_demand():
     record = record_of(missing_leads=1 << 11)
     record.signal[11] = np.nan
