@@ -62,9 +62,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
         metavar="KIND,KIND",
         help="manifests: plain, cmsc, identification, text (default: plain,cmsc)",
     )
-    export.add_argument(
-        "--labels", action="store_true", help="write labels/ too: labels.csv, y.npy, label_def.csv"
-    )
+    export.add_argument("--labels", action="store_true", help="write labels/ too: labels.csv, y.npy, label_def.csv")
     export.add_argument("--absolute-root", action="store_true", help="absolute folders in manifests and tables")
     export.add_argument("--tab-header", action="store_true", help="line 1 of plain manifests as manifests.py writes it")
     export.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a CPU core)")

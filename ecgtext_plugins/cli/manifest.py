@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from ecgtext_plugins.cli import _manifest_build, _manifest_export
+from ecgtext_plugins.cli import _manifest_build, _manifest_export, _manifest_verify
 
 EPILOG = """examples:
   ecgtext manifest build mimic_iv_ecg --raw /data/mimic-iv-ecg-1.0 --dest DATA --workers 8
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     inspect.add_argument("data", metavar="DATA", help="folder of the record store")
     inspect.add_argument("--json", action="store_true", help="print it as JSON")
+    _manifest_verify.add_arguments(commands)
     _manifest_export.add_arguments(commands)
 
 

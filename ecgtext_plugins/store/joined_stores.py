@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,7 @@ class JoinedStores:
     Raises
     ------
     BadStore
-        When the sample rates differ.
+        When the sample rates differ, or two names are of one store.
     """
 
     def __init__(self, root: Path, stores: Mapping[str, RecordStore]):
@@ -42,7 +43,20 @@ class JoinedStores:
                 f"the stores {', '.join(self.names)} in {root} have {' and '.join(f'{rate:g}' for rate in rates)} Hz: "
                 "expected one sample rate; build them with one"
             )
+        folders = [store.folder for store in self.stores]
+        if len(set(folders)) < len(folders):
+            raise BadStore(
+                f"the names {', '.join(self.names)} in {root} stand for {len(set(folders))} stores: expected one name "
+                "for a store; write it the same way in each line"
+            )
         self.first_rows = np.cumsum([0, *map(len, self.stores)])
+        self._columns: dict[str, np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.folder, "stores": dict(zip(self.names, self.stores, strict=True))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
 
     def split_rows(self, rows: np.ndarray) -> "dict[Path, tuple[RecordStore, np.ndarray]]":
         """Return for each store's folder the store, and those of `rows` that are in it, as its own rows."""
@@ -97,10 +111,9 @@ class JoinedStores:
     def report_text(self, report_id: int) -> str:
         """Return a cleaned report; raises IndexError as :meth:`RecordStore.report_text` does."""
         if not 0 <= report_id < self.n_reports:
-            raise IndexError(f"report {report_id}: expected 0 to {self.n_reports - 1}")
+            raise IndexError(f"report {report_id} of {self.folder}: expected 0 to {self.n_reports - 1}")
         return self._reports[0][int(report_id)].as_py()
 
-    @cached_property
     def _report_ids(self) -> np.ndarray:
         merged = []
         for store, ids in zip(self.stores, self._reports[1], strict=True):
@@ -109,12 +122,17 @@ class JoinedStores:
         return np.concatenate(merged)
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column of all records, (len(self),); report ids and patient ids are those of the whole."""
-        if name == "report_id":
-            return self._report_ids
-        if name == "patient_id":
-            return self.text_column(name).to_numpy(zero_copy_only=False)
-        return np.concatenate([store.column(name) for store in self.stores])
+        """Return a column of all records, (len(self),), read-only; report and patient ids are those of the whole."""
+        if name not in self._columns:
+            if name == "report_id":
+                values = self._report_ids()
+            elif name == "patient_id":
+                values = self.text_column(name).to_numpy(zero_copy_only=False)
+            else:
+                values = np.concatenate([store.column(name) for store in self.stores])
+            values.flags.writeable = False
+            self._columns[name] = values
+        return self._columns[name]
 
     def text_column(self, name: str) -> pa.Array:
         """Return a column of text of all records."""
@@ -131,15 +149,20 @@ class JoinedStores:
         BadManifest
             When a record is in no store, or in several.
         """
-        ids = pc.index_in(pa.array(record_ids, type=pa.string()), value_set=self.text_column("record_id"))
-        known, counts = np.unique(self.column("record_id"), return_counts=True)
-        twice = set(known[counts > 1].tolist()) & set(record_ids)
-        if ids.null_count or twice:
+        asked = record_ids if isinstance(record_ids, pa.ChunkedArray) else pa.array(record_ids, type=pa.string())
+        rows, found = np.zeros(len(asked), dtype=np.int64), np.zeros(len(asked), dtype=np.int64)
+        for store, first in zip(self.stores, self.first_rows, strict=False):
+            own = pc.fill_null(pc.index_in(asked, value_set=store.text_column("record_id")), -1).to_numpy()
+            rows[own >= 0] = first + own[own >= 0]
+            found += own >= 0
+        wrong = np.flatnonzero(found != 1)
+        if len(wrong):
             raise BadManifest(
-                f"{source or 'the list of records'} names {min(twice, default='a record')} that "
-                f"{'several stores have' if twice else 'no store has'}: expected ids of one store; name the stores"
+                f"{source or 'the list of records'} names record {asked[int(wrong[0])]}, which "
+                f"{'several stores have' if found[wrong[0]] else 'no store has'}: expected ids of one store; name the "
+                "stores"
             )
-        return ids.to_numpy().astype(np.int64)
+        return rows
 
     def rows_in(self, names: pa.ChunkedArray, record_ids: pa.ChunkedArray, source: str) -> np.ndarray:
         """Return the rows of `record_ids` (R,), each in the store of that name of `names` (R,)."""
@@ -175,7 +198,10 @@ class JoinedStores:
         """
         unknown = [name for name in names if name not in self.label_names]
         if unknown:
-            raise BadStore(f"no store has the label {unknown[0]}: expected one of {', '.join(self.label_names)}")
+            raise BadStore(
+                f"no store in {self.folder} has label {', '.join(unknown[:5])}: expected one of "
+                f"{', '.join(self.label_names) or 'none (their recipes have no labels)'}; use these names"
+            )
         rows, matrix = np.asarray(rows, dtype=np.int64), np.zeros((len(rows), len(names)), dtype=bool)
         for place, store in enumerate(self.stores):
             chosen = np.flatnonzero((rows >= self.first_rows[place]) & (rows < self.first_rows[place + 1]))

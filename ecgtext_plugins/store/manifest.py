@@ -42,7 +42,7 @@ class Manifest:
     """
 
     path: Path
-    store: RecordStore
+    store: RecordStore | JoinedStores
     rows: np.ndarray
     n_samples: np.ndarray
     starts: np.ndarray | None = None
@@ -218,7 +218,7 @@ def _bad_line(path: Path, columns: list[str], body: bytes, error: str) -> BadMan
     return BadManifest(f"{path} is malformed ({error}): expected {'<TAB>'.join(columns)} a line; build it again")
 
 
-def _look_up(path: Path, root: Path, table: pa.Table) -> tuple[RecordStore, np.ndarray]:
+def _look_up(path: Path, root: Path, table: pa.Table) -> tuple[RecordStore | JoinedStores, np.ndarray]:
     """Open the store or stores; return also the rows of the manifest's records."""
     if "store" not in table.column_names:
         store = RecordStore.open(root)

@@ -6,7 +6,8 @@ from pathlib import Path
 from ecgtext_plugins.errors import BadManifest
 from ecgtext_plugins.store.fairseq_signals.manifests import FairseqSignalsManifest, is_fairseq_signals, parse_manifest
 from ecgtext_plugins.store.fairseq_signals.mat_store import MatStore
-from ecgtext_plugins.store.manifest import Manifest
+from ecgtext_plugins.store.joined_stores import JoinedStores
+from ecgtext_plugins.store.manifest import Manifest, read_manifest
 from ecgtext_plugins.store.reader import RecordStore
 
 # Stores that somebody still holds: train and valid of one training share the one scan of all files.
@@ -68,8 +69,8 @@ def _tables(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.tsv"))
 
 
-def open_data(folder: str | Path) -> RecordStore | MatStore:
-    """Open what `folder` holds: a record store, or a folder of fairseq-signals' manifests.
+def open_data(folder: str | Path) -> RecordStore | MatStore | JoinedStores:
+    """Open what `folder` holds: a record store, fairseq-signals' manifests, or stores that manifests/train.tsv joins.
 
     Raises
     ------
@@ -81,10 +82,15 @@ def open_data(folder: str | Path) -> RecordStore | MatStore:
     folder = Path(folder).resolve()
     if not (folder / "corpus.json").is_file() and any(is_fairseq_signals(path) for path in _tables(folder)):
         return open_folder(folder)
+    joining = folder / "manifests" / "train.tsv"
+    if not any((folder / name).exists() for name in ("corpus.json", ".build")) and joining.is_file():
+        store = read_manifest(joining).store
+        if isinstance(store, JoinedStores) and store.folder == folder:
+            return store
     return RecordStore.open(folder)
 
 
-def train_manifest(store: RecordStore | MatStore) -> Path:
+def train_manifest(store: RecordStore | MatStore | JoinedStores) -> Path:
     """Return the path of a store's train manifest."""
     folder = store.folder if isinstance(store, MatStore) else store.folder / "manifests"
     return folder / "train.tsv"
