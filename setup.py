@@ -40,6 +40,7 @@ EXTRAS = {
     "dask": ["dask>=2024.8", "distributed>=2024.8"],
     "gpu": ["nvidia-ml-py>=12"],
     "tests": [
+        "aiohttp>=3.9",
         "dask>=2024.8",
         "distributed>=2024.8",
         "matplotlib>=3.8",

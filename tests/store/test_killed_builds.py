@@ -102,3 +102,23 @@ def test_killed_twenty_times_at_random_with_four_workers(tmp_path):
     assert kills >= 1
     time.sleep(2)
     assert builders.tree_digest(data) == builders.tree_digest(tmp_path / "whole")
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_continues(tmp_path, job):
+    """The whole group gets the signal, as it does from a terminal."""
+    builders.write_mimic_tree(tmp_path / "raw", 60, seed=5, n_samples=5000)
+    job[2] = str(tmp_path / "slow.yaml")
+    Path(job[2]).write_text(yaml.safe_dump(builders.demo_recipe(seconds=10, records_per_shard=1, sample_rate=257)))
+    expected = whole(tmp_path, job)
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", COMMAND, *job, "2", "--dest", str(tmp_path / "data")]
+    build = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list((tmp_path / "data" / "signals").glob("*.done")):
+        time.sleep(0.01)
+        assert build.poll() is None
+    os.killpg(build.pid, signal.SIGINT)
+    said = build.communicate(timeout=60)[1]
+    assert build.returncode == 130 and "same command" in said and "Traceback" not in said, said
+    assert not (tmp_path / "data" / "corpus.json").exists()
+    assert run(COMMAND, *job, "2", "--dest", str(tmp_path / "data")).returncode == 0
+    assert builders.tree_digest(tmp_path / "data") == expected
