@@ -14,7 +14,8 @@ from ecgtext_plugins.corpora.corpus import Corpus
 from ecgtext_plugins.errors import BadStore
 from ecgtext_plugins.store.checksums import write_checksums
 from ecgtext_plugins.store.listing import write_manifests
-from ecgtext_plugins.store.recipe import FORMAT, fingerprint
+from ecgtext_plugins.store.recipe import fingerprint
+from ecgtext_plugins.store.recipe_keys import FORMAT
 from ecgtext_plugins.store.shard import ShardPaths
 from ecgtext_plugins.store.splits import SPLITS, refuse_leaks
 from ecgtext_plugins.store.tables import FAILURES, RECORDS, REPORTS, SHARD_ROWS, write_table

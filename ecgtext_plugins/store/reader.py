@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ecgtext_plugins.errors import BadManifest, BadStore
 from ecgtext_plugins.store.quantisation import restore
-from ecgtext_plugins.store.recipe import FORMAT
+from ecgtext_plugins.store.recipe_keys import FORMAT
 
 REMEDY = "build it with `ecgtext manifest build RECIPE --raw RAW --dest {folder}`"
 

@@ -11,7 +11,7 @@ def test_shipped_recipes_load_and_spell_out_every_key(name):
     recipe = load_recipe(name)
     assert recipe["name"] == name
     from ecgtext_plugins.recipes import find_recipe
-    from ecgtext_plugins.store.recipe import KEYS
+    from ecgtext_plugins.store.recipe_keys import KEYS
 
     assert set(yaml.safe_load(find_recipe(name).read_text())) == set(KEYS)
 

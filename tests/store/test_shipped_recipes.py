@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from ecgtext_plugins.corpora.readers import READERS
-from ecgtext_plugins.store.recipe import KEYS, SECTIONS, load_recipe
+from ecgtext_plugins.store.recipe import load_recipe
+from ecgtext_plugins.store.recipe_keys import KEYS, SECTIONS
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 RECIPES = sorted(path.stem for path in MANIFESTS.glob("*.yaml"))
