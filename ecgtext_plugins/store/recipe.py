@@ -76,6 +76,7 @@ def resolve_recipe(content: Any, source: str) -> dict[str, Any]:
     _check_split(recipe, where)
     _check_subsets(recipe, where)
     _check_texts(recipe["exclude_sources"], f"{where}: exclude_sources")
+    _check_expected(recipe["expected"] or {}, where)
     READERS[recipe["reader"]].check(recipe, where)
     return recipe
 
@@ -211,6 +212,24 @@ def _check_split(recipe: dict[str, Any], where: str) -> None:
             f"{where}: split.fractions sum to {sum((fractions or {}).values()):g}: expected 1 over {', '.join(SPLITS)};"
             " correct them"
         )
+
+
+def _check_expected(expected: Mapping[str, Any], where: str) -> None:
+    """Check the figures: whole numbers, those of splits by split, and those of label sets by set and split."""
+    sections = {"splits": expected.get("splits"), "labels": expected.get("labels")}
+    sections |= {f"label_sets.{name}": counts for name, counts in (expected.get("label_sets") or {}).items()}
+    for name, counts in sections.items():
+        for key, value in _section_of_counts(counts, f"{where}: expected.{name}").items():
+            if name != "labels":
+                _one_of(str(key), SPLITS, f"{where}: a split in expected.{name}")
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise BadRecipe(f"{where}: expected.{name}.{key} is {value!r}: expected a whole number; correct it")
+
+
+def _section_of_counts(counts: Any, what: str) -> Mapping[str, Any]:
+    if counts is not None and not isinstance(counts, Mapping):
+        raise BadRecipe(f"{what} is {counts!r}: expected a mapping of names to whole numbers, or null; correct it")
+    return counts or {}
 
 
 def _check_subsets(recipe: dict[str, Any], where: str) -> None:
