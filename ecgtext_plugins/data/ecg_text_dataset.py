@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ecgtext_plugins.data.lead_masking import draw_lead_mask
-from ecgtext_plugins.data.randomness import generator
-from ecgtext_plugins.data.token_masking import IGNORED, mask_tokens
+from ecgtext_plugins.data.ecg_batch import StoredEcg, batch_of, stored_ecg
+from ecgtext_plugins.data.lead_masking import lead_mask
+from ecgtext_plugins.data.randomness import generator, uniforms, words
+from ecgtext_plugins.data.token_masking import DRAWS, IGNORED, mask_tokens
 from ecgtext_plugins.errors import BadManifest
 from ecgtext_plugins.negatives.table import NegativesTable
 from ecgtext_plugins.store.manifest import Manifest
@@ -81,17 +82,30 @@ class EcgTextDataset(Dataset):
         self._epoch[0] = epoch
 
     def __getitem__(self, index: int) -> dict:
-        """Return index, ECG (12, T) float32 in mV with 0 for missing samples, leads to hide (12,), patch seed."""
-        index, options = int(index), self.options
-        ecg = np.nan_to_num(self.manifest.signal_mv(index), nan=0.0)
-        if options.crop_samples and ecg.shape[1] > options.crop_samples:
-            rng = generator("crop", options.seed, self.epoch, index)
-            start = int(rng.integers(ecg.shape[1] - options.crop_samples + 1))
-            ecg = ecg[:, start : start + options.crop_samples]
-        rng = generator("lead_mask", options.seed, self.epoch, index)
-        hidden = draw_lead_mask(rng, options.lead_mask_prob, len(ecg), options.keep_one_lead)
-        patch_seed = int(generator("patch_mask", options.seed, self.epoch, index).integers(2**62))
-        return {"index": index, "ecg": ecg, "hidden": hidden, "patch_seed": patch_seed}
+        """Return the record's `index` and its `ecg`, a :class:`StoredEcg`: what is drawn for it, `collater` draws."""
+        return {"index": int(index), "ecg": stored_ecg(self.manifest, int(index))}
+
+    def ecg_batch(self, indices: list[int], ecgs: list[StoredEcg], with_original: bool = True) -> dict:
+        """Crop ECGs, convert them to millivolt and hide leads.
+
+        ECGs longer than ``options.crop_samples`` are cropped to it, at a place drawn for each; then all to the shortest
+        one of the batch, at the start.
+
+        Returns
+        -------
+        dict
+            ``ecg`` (B, 12, T) float32 in mV with 0 for missing samples and hidden leads, ``lead_mask`` (B, 12) bool,
+            and ``ecg_original`` (B, 12, T) with all leads, or None.
+        """
+        options, key = self.options, (self.options.seed, self.epoch, indices)
+        lengths, starts = np.array([ecg.values.shape[1] for ecg in ecgs]), None
+        longest = options.crop_samples or lengths.max()
+        if (lengths > longest).any():
+            choices = np.maximum(lengths - longest, 0) + 1
+            starts = (uniforms("crop", *key, 1)[:, 0] * choices).astype(np.int64)
+        hidden = lead_mask(uniforms("lead_mask", *key, 13), options.lead_mask_prob, options.keep_one_lead)
+        shown, original = batch_of(ecgs, int(min(longest, lengths.min())), starts, hidden, with_original)
+        return {"ecg": shown, "lead_mask": torch.from_numpy(hidden), "ecg_original": original}
 
     def own_reports(self, indices: list[int]) -> np.ndarray:
         """Return the report ids that count as the records' own, (B,): random ones of this epoch in the control."""
@@ -115,24 +129,21 @@ class EcgTextDataset(Dataset):
         return shown
 
     def _mask_reports(
-        self, indices: list[int], ids: np.ndarray, lengths: np.ndarray, aligned: np.ndarray
+        self, indices: list[int], ids: np.ndarray, attention: np.ndarray, aligned: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        masked, labels = ids.copy(), np.full_like(ids, IGNORED)
-        for place, (index, length) in enumerate(zip(indices, lengths, strict=True)):
-            rng = generator("token_mask", self.options.seed, self.epoch, index)
-            tokens = ids[place, :length]
-            maskable = ~np.isin(tokens, self.special_ids)
-            masked[place, :length], scored = mask_tokens(
-                tokens, maskable, self.options.mlm_prob, self.mask_id, self.random_ids, rng
-            )
-            if aligned[place] or self.options.mlm_on_negatives:
-                labels[place, :length] = scored
+        draws = uniforms("token_mask", self.options.seed, self.epoch, indices, DRAWS * ids.shape[1])
+        maskable = attention & ~np.isin(ids, self.special_ids)
+        masked, labels = mask_tokens(
+            ids, maskable, self.options.mlm_prob, self.mask_id, self.random_ids, draws.reshape(*ids.shape, DRAWS)
+        )
+        if not self.options.mlm_on_negatives:
+            labels[~aligned] = IGNORED
         return masked, labels
 
     def collater(self, samples: list[dict]) -> dict:
         """Merge samples of `__getitem__` into a batch (see the package's batch contract).
 
-        ECGs of different lengths are cropped to the shortest one, at the start. Reports are swapped first, then masked.
+        ECGs are cropped as :meth:`ecg_batch` says. Reports are swapped first, then masked.
 
         Returns
         -------
@@ -145,33 +156,31 @@ class EcgTextDataset(Dataset):
         if not samples:
             return {}
         indices = [sample["index"] for sample in samples]
-        shortest = min(sample["ecg"].shape[1] for sample in samples)
-        original = torch.from_numpy(np.stack([sample["ecg"][:, :shortest] for sample in samples]))
-        hidden = torch.from_numpy(np.stack([sample["hidden"] for sample in samples]))
+        ecgs = self.ecg_batch(indices, [sample["ecg"] for sample in samples])
         own = self.own_reports(indices)
         shown = self._swap_reports(indices, own)
         aligned = shown == own
         texts = [self.manifest.store.report_text(int(report)) for report in shown]
         ids, attention = (np.asarray(array) for array in tokenise(self.tokenizer, texts, self.options.max_text_tokens))
-        lengths = attention.sum(1)
-        masked, labels = self._mask_reports(indices, ids, lengths, aligned)
+        masked, labels = self._mask_reports(indices, ids, attention, aligned)
+        patch_seeds = words("patch_mask", self.options.seed, self.epoch, indices, 1)[:, 0] >> np.uint64(2)
         return {
             "id": torch.tensor(indices),
             "net_input": {
-                "ecg": original.masked_fill(hidden[:, :, None], 0.0),
+                "ecg": ecgs["ecg"],
                 "ecg_padding_mask": None,
                 "text": torch.from_numpy(masked),
-                "text_padding_mask": torch.from_numpy(attention == 0),
+                "text_padding_mask": torch.from_numpy(~attention),
             },
             "target": {
-                "ecg_original": original,
-                "lead_mask": hidden,
-                "patch_seed": torch.tensor([sample["patch_seed"] for sample in samples]),
+                "ecg_original": ecgs["ecg_original"],
+                "lead_mask": ecgs["lead_mask"],
+                "patch_seed": torch.from_numpy(patch_seeds.astype(np.int64)),
                 "mlm_labels": torch.from_numpy(labels),
                 "is_aligned": torch.from_numpy(aligned.astype(np.int64)),
                 "report_id": torch.from_numpy(own),
                 "text_report_id": torch.from_numpy(shown),
             },
-            "ntokens": int(lengths.sum()),
+            "ntokens": int(attention.sum()),
             "nsentences": len(indices),
         }

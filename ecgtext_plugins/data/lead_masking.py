@@ -3,25 +3,25 @@
 import numpy as np
 
 
-def draw_lead_mask(
-    rng: np.random.Generator, probability: float, n_leads: int = 12, keep_one: bool = False
-) -> np.ndarray:
-    """Draw which leads to hide, each with the same probability.
+def lead_mask(draws: np.ndarray, probability: float, keep_one: bool = False) -> np.ndarray:
+    """Choose which leads to hide, each with the same probability.
 
     Parameters
     ----------
-    rng : numpy Generator
+    draws : ndarray, shape (B, leads + 1)
+        Uniform in [0, 1): one a lead, and one for `keep_one`.
     probability : float
         Of each lead to be hidden.
     keep_one : bool
-        Draw one lead to be shown when all would be hidden (published: all twelve may vanish, once in 4,096 ECGs).
+        Show one lead, drawn, when all would be hidden (published: all twelve may vanish, once in 4,096 ECGs).
 
     Returns
     -------
-    ndarray, shape (12,), bool
+    ndarray, shape (B, leads), bool
         True where the lead is hidden.
     """
-    hidden = rng.random(n_leads) < probability
-    if keep_one and hidden.all():
-        hidden[rng.integers(n_leads)] = False
+    hidden = draws[:, :-1] < probability
+    if keep_one:
+        empty = np.flatnonzero(hidden.all(axis=1))
+        hidden[empty, (draws[empty, -1] * hidden.shape[1]).astype(np.int64)] = False
     return hidden

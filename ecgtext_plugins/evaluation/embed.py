@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ecgtext_plugins.atomic_files import replacing
+from ecgtext_plugins.data.ecg_batch import batch_of, stored_ecg
 from ecgtext_plugins.errors import BadCheckpoint, BadManifest, BadStore
 from ecgtext_plugins.store.manifest import Manifest
 
@@ -100,9 +101,9 @@ def _check(model: Any, manifest: Manifest) -> None:
 
 @torch.inference_mode()
 def _encode(model: Any, manifest: Manifest, places: np.ndarray, device: str) -> np.ndarray:
-    signals = np.stack([manifest.signal_mv(place) for place in places])
-    signals[np.isnan(signals)] = 0.0
-    batch = model.encode_ecg(torch.from_numpy(signals).to(device)).float().cpu().numpy()
+    ecgs = [stored_ecg(manifest, int(place)) for place in places]
+    signals, _ = batch_of(ecgs, int(manifest.n_samples[places[0]]))
+    batch = model.encode_ecg(signals.to(device)).float().cpu().numpy()
     finite = np.isfinite(batch).all(axis=1)
     if not finite.all():
         record = manifest.record_id(int(places[int(np.argmin(finite))]))

@@ -239,7 +239,7 @@ def _check(manifest: Manifest, whole: bool) -> None:
             "line"
         )
     lengths = manifest.store.column("n_samples")[rows]
-    wrong = np.flatnonzero(lengths != n_samples if whole else (starts + n_samples > lengths) | (n_samples == 0))
+    wrong = np.flatnonzero(lengths != n_samples if whole else (n_samples > lengths - starts) | (n_samples == 0))
     if len(wrong):
         first = int(wrong[0])
         found = f"{n_samples[first]} samples" + ("" if whole else f" from sample {starts[first]} on")

@@ -1,10 +1,13 @@
 """Several stores in one manifest."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from ecgtext_plugins.errors import BadManifest, BadStore
 from ecgtext_plugins.store.build import build_store
+from ecgtext_plugins.store.fairseq_signals.mat_manifest import open_data, train_manifest
 from ecgtext_plugins.store.joined_stores import JoinedStores
 from ecgtext_plugins.store.manifest import read_manifest, refuse_shared_patients, write_manifest
 from ecgtext_plugins.store.recipe import resolve_recipe
@@ -99,3 +102,52 @@ def test_other_rates_and_unknown_records_are_refused(root, tmp_path):
     slow = build_store(recipe, root / "raw-one", tmp_path / "slow").store
     with pytest.raises(BadStore, match="250 and 500 Hz: expected one sample rate"):
         JoinedStores(root, {"a": stores["one"], "b": slow})
+
+
+def test_a_store_has_one_name(root):
+    store = read_manifest(root / "one" / "manifests" / "train.tsv").store
+    with pytest.raises(BadStore, match="the names ./one, one in .* stand for 1 stores: expected one name for a store"):
+        JoinedStores(root, {"one": store, "./one": store})
+    path = root / "manifests" / "twice.tsv"
+    ids = [store.column("record_id")[0]] * 2
+    write_manifest(path, ids, [1000] * 2, stores=["one", "one"])
+    with pytest.raises(BadManifest, match="twice"):
+        read_manifest(path)
+
+
+def test_a_pickled_one_is_small_and_works(root):
+    manifest, _ = listed(root, "train", [("two", 3), ("one", 0)])
+    before = manifest.signal_mv(0), manifest.store.report_text(1), manifest.store.column("report_id")
+    sent = pickle.dumps(manifest)
+    assert len(sent) < 8000
+    other = pickle.loads(sent)
+    np.testing.assert_array_equal(other.signal_mv(0), before[0])
+    assert other.store.report_text(1) == before[1] and other.store.fingerprint == manifest.store.fingerprint
+    np.testing.assert_array_equal(other.store.column("report_id"), before[2])
+
+
+def test_columns_and_unknown_names(root):
+    manifest, stores = listed(root, "train", [("one", 0), ("two", 0)])
+    joined = manifest.store
+    ages = np.concatenate([stores[name].column("age") for name in ("one", "two")])
+    np.testing.assert_array_equal(joined.column("age"), ages)
+    assert joined.column("age") is joined.column("age") and not joined.column("age").flags.writeable
+    only = [f"{number}" for number in range(3)]
+    with pytest.raises(BadManifest, match="mine.tsv names record 0, which no store has"):
+        joined.rows_of(only, source="mine.tsv")
+    assert joined.rows_of([]).shape == (0,)
+    with pytest.raises(BadStore, match="has label nonsense: expected one of sinus_rhythm"):
+        joined.label_matrix(np.arange(2), ["nonsense"])
+    for report in (-1, joined.n_reports):
+        with pytest.raises(IndexError):
+            joined.report_text(report)
+
+
+def test_the_folder_of_joined_stores_is_opened_as_one(root):
+    """So `ecgtext negatives build` finds reports and train manifest there."""
+    manifest, _ = listed(root, "train", [("one", 0), ("two", 0)])
+    store = open_data(root)
+    assert isinstance(store, JoinedStores) and store.reports_fingerprint == manifest.store.reports_fingerprint
+    assert train_manifest(store) == manifest.path.resolve()
+    with pytest.raises(BadStore, match="is not a finished record store"):
+        open_data(root / "raw-one")

@@ -33,3 +33,14 @@ def test_missing_is_its_own_count():
     assert counts[1, 2] == MISSING == -32768 and (counts == MISSING).sum() == 1
     np.testing.assert_array_equal(restore(counts, 0.001), signal)
     assert choose_step(np.full((12, 2), np.nan, np.float32), None) == 1.0
+
+
+def test_restore_into_a_given_array_with_another_word_for_missing():
+    counts = np.array([[0, MISSING, 5], [-7, 32767, -32767]], np.int16)
+    out = np.full((2, 3), 9, np.float32)
+    assert restore(counts, 0.005, out=out, missing=0.0) is out
+    np.testing.assert_array_equal(out, np.array([[0, 0, 5], [-7, 32767, -32767]], np.float32) * np.float32(0.005))
+    assert restore(np.zeros((12, 0), np.int16), 0.005).shape == (12, 0)
+    every = np.arange(-32767, 32768, dtype=np.int16)
+    for step in (0.005, 0.0048828125, 0.0010000001):
+        np.testing.assert_array_equal(restore(every, step), every.astype(np.float32) * np.float32(step))
