@@ -89,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
 
 def summarise(store: Any) -> dict[str, Any]:
     """Return the numbers of a store that are printed after a build."""
+    from ecgtext_plugins.store.splits import SPLITS
+
     corpus = store.corpus
     return {
         "folder": str(store.folder),
@@ -97,7 +99,8 @@ def summarise(store: Any) -> dict[str, Any]:
         "sample_rate": store.sample_rate,
         "unique_reports": corpus["unique_reports"],
         "label_names": store.label_names,
-        **{key: corpus[key] for key in ("counts", "splits", "label_sets", "failures", "marks", "native_rates")},
+        "splits": {split: corpus["splits"][split] for split in SPLITS},
+        **{key: corpus[key] for key in ("counts", "label_sets", "failures", "marks", "native_rates")},
     }
 
 
@@ -108,7 +111,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     for split, number in summary["splits"].items():
         print(f"  {split:<32}{number:>10,}")
     for name, splits in summary["label_sets"].items():
-        print(f"  {name + ': ' + ', '.join(splits):<32}" + ", ".join(f"{number:,}" for number in splits.values()))
+        print(f"  {name:<32}" + ", ".join(f"{split} {splits[split]:,}" for split in summary["splits"]))
     print(f"  {'unique reports':<32}{summary['unique_reports']:>10,}")
     _print_tally("records failed", counts["failed"], summary["failures"])
     _print_tally("marks", sum(summary["marks"].values()), summary["marks"])

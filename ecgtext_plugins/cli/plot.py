@@ -45,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
         ) from error
     check_kind(args.out)
     store = RecordStore.open(args.data)
-    rows = _choose_rows(store, args)
-    save_figure(draw_page([_strip(store, row) for row in rows], args.columns), args.out)
+    rows = choose_rows(store, args)
+    save_figure(draw_page([strip_of(store, row) for row in rows], args.columns), args.out)
     print(f"{args.out}: {len(rows)} of {len(store)} ECGs of {args.data}")
     return 0
 
 
-def _choose_rows(store: "RecordStore", args: argparse.Namespace) -> list[int]:
+def choose_rows(store: "RecordStore", args: argparse.Namespace) -> list[int]:
+    """Return the rows to draw: those of `args.records`, or `args.count` by chance with `args.seed`."""
     import numpy as np
 
     from ecgtext_plugins.errors import EcgTextError
@@ -78,13 +79,27 @@ def _choose_rows(store: "RecordStore", args: argparse.Namespace) -> list[int]:
     return sorted(chosen.tolist())
 
 
-def _strip(store: "RecordStore", row: int) -> "Strip":
-    """Return the ECG with a title: its name and labels, then its report."""
+def strip_of(store: "RecordStore", row: int) -> "Strip":
+    """Return the ECG with a title: its name, split, labels and marks, then its report."""
     from ecgtext_plugins.plotting.ecg_paper import Strip
 
     labels = ", ".join(str(name).replace("_", " ") for name in store.column("labels")[row])
     report = int(store.column("report_id")[row])
     text = store.report_text(report) if report >= 0 else ""
-    head = f"{store.column('record_id')[row]}   {labels}"
+    head = f"{store.column('record_id')[row]}   {store.column('split')[row]}   {labels}{_marks(store, row)}"
     lines = [*textwrap.wrap(head, 150)[:1], *textwrap.wrap(text, 150, max_lines=1, placeholder=" ...")]
     return Strip(store.signal_mv(row), store.sample_rate, "\n".join(lines))
+
+
+def _marks(store: "RecordStore", row: int) -> str:
+    """Name what the build has marked: ``   [clipped V3, V4]``."""
+    from ecgtext_plugins.signals.quality import lead_names
+
+    marks = [
+        f"{name} {', '.join(lead_names(int(store.column(f'{name}_leads')[row])))}"
+        for name in ("missing", "derived", "flat", "clipped")
+        if store.column(f"{name}_leads")[row]
+    ]
+    if store.column("limb_error_mv")[row] > store.corpus["recipe"]["checks"]["limb_error_mv"]:
+        marks.append("limb leads contradict each other")
+    return f"   [{'; '.join(marks)}]" if marks else ""

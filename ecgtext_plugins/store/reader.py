@@ -220,6 +220,11 @@ class RecordStore:
         matrix[of_row, codes[offsets[rows][of_row] + within]] = True
         return matrix[:, [self.corpus["label_names"].index(name) for name in names]]
 
+    def label_places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return every label that a record carries, as its place in the vocabulary, and the record's row; (n,) both."""
+        offsets, codes = self._label_codes()
+        return codes, np.repeat(np.arange(len(self)), np.diff(offsets))
+
     def _label_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return offsets (records + 1,) and, flat, the labels' places in the vocabulary."""
         if self._labels is None:

@@ -35,12 +35,12 @@ def test_build_and_inspect_as_json(build, tmp_path, capsys):
     assert built["counts"] == {"found": 9, "kept": 8, "failed": 1} and built["was_finished"] is False
     assert main(["manifest", "inspect", str(tmp_path / "data"), "--json"]) == 0
     seen = json.loads(capsys.readouterr().out)
-    assert seen["failures"] == {"missing_signal_file": 1}
+    assert {reason: row["records"] for reason, row in seen["failures"].items()} == {"missing_signal_file": 1}
     assert list(seen["labels"]) == sorted(builders.LABELS)
-    assert sum(report["count"] for report in seen["common_reports"]) == 8
+    assert sum(report["count"] for report in seen["reports"]["most_common"]) == 8
     assert main(["manifest", "inspect", str(tmp_path / "data")]) == 0
     printed = capsys.readouterr().out
-    assert "sinus_rhythm" in printed and "most common reports" in printed
+    assert "sinus_rhythm" in printed and "unique reports of 8 records" in printed
 
 
 def test_errors_are_one_sentence(build, tmp_path, capsys):

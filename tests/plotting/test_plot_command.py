@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecgtext_plugins.cli.main import main
-from ecgtext_plugins.cli.plot import _choose_rows, _strip
+from ecgtext_plugins.cli.plot import choose_rows, strip_of
 
 
 class FewRecords:
@@ -12,6 +12,7 @@ class FewRecords:
 
     folder, sample_rate = "DATA", 100.0
     texts = ("sinus rhythm normal ecg.",)
+    corpus = {"recipe": {"checks": {"limb_error_mv": 0.05}}}
 
     def __len__(self):
         return 3
@@ -21,6 +22,10 @@ class FewRecords:
             "record_id": np.array(["11", "12", "13"], dtype=object),
             "labels": np.array([["sinus_rhythm"], ["sinus_bradycardia", "low_voltage"], []], dtype=object),
             "report_id": np.array([0, 0, -1]),
+            "split": np.array(["train", "valid", "test"], dtype=object),
+            "limb_error_mv": np.array([np.nan, 0.01, 0.3]),
+            "clipped_leads": np.array([0, 0, 1 << 8 | 1 << 9]),
+            **dict.fromkeys(("missing_leads", "derived_leads", "flat_leads"), np.zeros(3, int)),
         }[name]
 
     def rows_of(self, names, source=""):
@@ -53,7 +58,7 @@ def test_records_are_drawn_in_the_order_given_or_by_seed():
     def rows(**options):
         from argparse import Namespace
 
-        return _choose_rows(
+        return choose_rows(
             FewRecords(), Namespace(**{"data": "DATA", "records": None, "count": 2, "seed": 0} | options)
         )
 
@@ -63,11 +68,13 @@ def test_records_are_drawn_in_the_order_given_or_by_seed():
     assert len({tuple(rows(seed=seed)) for seed in range(20)}) == 3
 
 
-def test_title_tells_record_labels_and_report():
-    strip = _strip(FewRecords(), 1)
-    assert strip.title.splitlines() == ["12   sinus bradycardia, low voltage", "sinus rhythm normal ecg."]
+def test_title_tells_record_split_labels_marks_and_report():
+    strip = strip_of(FewRecords(), 1)
+    assert strip.title.splitlines() == ["12   valid   sinus bradycardia, low voltage", "sinus rhythm normal ecg."]
     assert strip.sample_rate == 100.0 and (strip.signal_mv == 1).all()
-    assert _strip(FewRecords(), 2).title.strip() == "13"
+    assert (
+        strip_of(FewRecords(), 2).title.strip() == "13   test      [clipped V3, V4; limb leads contradict each other]"
+    )
 
 
 @pytest.mark.parametrize(
