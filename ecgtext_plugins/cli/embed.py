@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     model = ecgtext_plugins.load(args.checkpoint)
     vectors = embed_manifest(model, manifest, args.batch_size, device)
     origin = {"checkpoint_sha256": model.checkpoint_sha256, "store_fingerprint": manifest.store.fingerprint}
-    write_embeddings(args.out, manifest.record_ids, vectors, origin)
+    write_embeddings(args.out, manifest.record_ids, vectors, origin, manifest.starts if manifest.windows else None)
     if args.json:
         print(json.dumps({"out": str(args.out), "n": len(vectors), "width": int(vectors.shape[1])} | origin, indent=2))
     else:

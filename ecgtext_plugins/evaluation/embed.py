@@ -64,18 +64,27 @@ def equal_length_batches(n_samples: np.ndarray, batch_size: int) -> Iterator[np.
             yield places[start : start + batch_size]
 
 
-def write_embeddings(path: str | Path, record_ids: list[str], vectors: np.ndarray, metadata: dict[str, str]) -> None:
-    """Write `record_id` and `vector` (fixed-size list of D float32), a row a record, atomically.
+def write_embeddings(
+    path: str | Path,
+    record_ids: list[str],
+    vectors: np.ndarray,
+    metadata: dict[str, str],
+    starts: np.ndarray | None = None,
+) -> None:
+    """Write `record_id` and `vector` (fixed-size list of D float32), a row a record or window, atomically.
 
     Parameters
     ----------
     vectors : ndarray, shape (n, D), float32
     metadata : dict of str
         Kept in the file's schema under these keys.
+    starts : ndarray (n,) int64 or None
+        Of windows their first samples: the column `start`.
     """
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns = {
         "record_id": pa.array(record_ids, type=pa.string()),
+        **({} if starts is None else {"start": pa.array(starts, type=pa.int64())}),
         "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
     }
     with replacing(path) as temporary:

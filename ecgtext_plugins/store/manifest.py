@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class Manifest:
     n_samples : ndarray (R,) int64
         Samples of each record or window.
     starts : ndarray (R,) int64
-        Its first sample in the record.
+        Its first sample in the record; `windows` tells whether the manifest names it.
     identities : ndarray (R,) int64 or None
         Whose it is, in a manifest for identification.
     """
@@ -47,8 +47,10 @@ class Manifest:
     n_samples: np.ndarray
     starts: np.ndarray | None = None
     identities: np.ndarray | None = None
+    windows: bool = field(init=False)
 
     def __post_init__(self):
+        self.windows = self.starts is not None
         if self.starts is None:
             self.starts = np.zeros(len(self.rows), dtype=np.int64)
 

@@ -103,3 +103,10 @@ def test_parquet_round_trip(tmp_path):
     np.testing.assert_array_equal(np.stack(table.column("vector").to_pylist()), vectors)
     assert table.schema.metadata[b"checkpoint_sha256"] == b"ff"
     assert [p.name for p in path.parent.iterdir()] == ["e.parquet"]
+
+
+def test_windows_of_a_record_can_be_told_apart(tmp_path):
+    vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
+    write_embeddings(tmp_path / "v.parquet", ["a", "a"], vectors, {}, starts=np.array([0, 500]))
+    table = pq.read_table(tmp_path / "v.parquet")
+    assert table.column_names == ["record_id", "start", "vector"] and table["start"].to_pylist() == [0, 500]
