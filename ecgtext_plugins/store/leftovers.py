@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ecgtext_plugins.errors import BadStore
 from ecgtext_plugins.store.checksums import read_checksums
-from ecgtext_plugins.store.splits import SPLITS
 
 TABLES = ("corpus.json", "records.parquet", "reports.parquet", "failures.parquet", "checksums.json")
 MADE_LATER = ("negatives", "text_encoder")  # by other commands, from a finished store
 WORK = ".build"
 _SHARD_FILE = re.compile(r"shard-\d{5,}\.(npy|done)")
+_MANIFEST = re.compile(r"(train|valid|test)(_[0-9.e+-]+pct|_gallery|_probe)?\.tsv")
 _PARTIAL = re.compile(r"\..+\.\d+\.partial")
 
 
@@ -69,8 +69,8 @@ def remove_store(folder: Path) -> None:
 
 def _built_manifests(folder: Path) -> list[str]:
     """Return the names of the manifests that a build wrote, a user's own ones left out."""
-    splits = [f"manifests/{split}.tsv" for split in SPLITS]
     try:
-        return [*splits, *(name for name in read_checksums(folder) if name.startswith("manifests/"))]
-    except BadStore:  # a build that did not get so far
-        return splits
+        return [name for name in read_checksums(folder) if name.startswith("manifests/")]
+    except BadStore:  # a build that did not get so far: by their names
+        found = (folder / "manifests").rglob("*.tsv")
+        return [path.relative_to(folder).as_posix() for path in found if _MANIFEST.fullmatch(path.name)]

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ecgtext_plugins.corpora.corpus import Corpus
 from ecgtext_plugins.corpora.raw_folder import RawFolder
 from ecgtext_plugins.corpora.readers import READERS, open_corpus
+from ecgtext_plugins.corpora.record import RecordEntry
 from ecgtext_plugins.errors import BadManifest, BadRecord, BadStore
 from ecgtext_plugins.store.checksums import changed_files
 from ecgtext_plugins.store.expected import differences
@@ -19,6 +21,7 @@ from ecgtext_plugins.store.manifest import Manifest, read_manifest, refuse_share
 from ecgtext_plugins.store.reader import RecordStore
 from ecgtext_plugins.store.splits import SPLITS
 
+BLOCK = 500  # entries asked of a corpus at a time: each call may search whole tables
 NAMED = 10  # of a kind of finding, at most
 SUMS = "SHA256SUMS.txt"  # PhysioNet's list of a download's files
 Progress = Callable[[int], None]
@@ -143,6 +146,15 @@ def verify_download(raw: RawFolder, progress: Progress = lambda size: None) -> I
             )
 
 
+def _entries(corpus: Corpus, places: np.ndarray) -> Iterator[tuple[int, RecordEntry]]:
+    """Yield the entries at `places`, ascending, asking the corpus for a block of them at a time."""
+    for block in np.unique(places // BLOCK).tolist():
+        start = block * BLOCK
+        entries = corpus.entries(start, min(start + BLOCK, len(corpus.record_ids)))
+        for place in places[(places >= start) & (places < start + BLOCK)].tolist():
+            yield place, entries[place - start]
+
+
 def verify_signals(
     store: RecordStore, raw: RawFolder, tables: str | Path | None, sample: int, progress: Progress = lambda size: None
 ) -> Iterator[Finding]:
@@ -157,8 +169,7 @@ def verify_signals(
     if lost:
         yield Finding("signal", f"{lost:,} records of the store are no longer in {raw}: expected all of them")
     checksums = store.text_column("checksum")
-    for place in places.tolist():
-        (entry,) = corpus.entries(place, place + 1)
+    for place, entry in _entries(corpus, places):
         try:
             checksum = READERS[recipe["reader"]].read_entry(raw, entry, recipe).checksum
         except BadRecord as error:

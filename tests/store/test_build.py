@@ -185,6 +185,20 @@ def test_an_unfinished_build_keeps_its_shards_and_refuses_changes(tmp_path, raw,
     assert done.stat().st_mtime_ns == stamp
 
 
+def test_manifests_of_an_unfinished_build_go_with_it_and_others_stay(tmp_path, raw, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 25)  # after the first manifest
+        with pytest.raises(BadStore):
+            build_store(recipe_of(subsets={"percentages": [50]}), raw, tmp_path / "data")
+    manifests = tmp_path / "data" / "manifests"
+    (manifests / "super").mkdir()
+    for name in ("super/train.tsv", "train_50pct.tsv", "mine.tsv"):
+        (manifests / name).write_text("..\nrecord_id\tn_samples\n")
+    build_store(recipe_of(), raw, tmp_path / "data", rebuild=True)
+    left = {path.relative_to(manifests).as_posix() for path in manifests.rglob("*.tsv")}
+    assert left == {"train.tsv", "valid.tsv", "test.tsv", "mine.tsv"}
+
+
 def test_a_shard_whose_files_are_damaged_is_built_again(tmp_path, raw, monkeypatch):
     build_store(recipe_of(), raw, tmp_path / "whole")
     with monkeypatch.context() as patch:
