@@ -4,7 +4,6 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import interp1d
 from scipy.io import loadmat, savemat
 
 from tests.builders import ecg_counts
@@ -22,12 +21,23 @@ def write_csv(path: Path, names, rows) -> None:
         writer.writerows(rows)
 
 
+def straight_lines(signal: np.ndarray, size: int) -> np.ndarray:
+    """Spread `signal` (12, T) over `size` points, with the arithmetic of scipy's interp1d up to scipy 1.17.
+
+    That is what fairseq-signals calls; scipy 1.18 rounds the last bit otherwise.
+    """
+    grid, points = np.linspace(0, size - 1, signal.shape[-1]), np.arange(size)
+    above = np.clip(np.searchsorted(grid, points), 1, len(grid) - 1)
+    slope = (signal[:, above] - signal[:, above - 1]) / (grid[above] - grid[above - 1])
+    return slope * (points - grid[above - 1]) + signal[:, above - 1]
+
+
 def standardised(org: dict, rate: int = 500) -> dict:
     """Return the variables of the preprocessed file to those of an org file, as loaded by scipy."""
     feats, old = org["feats"], org["curr_sample_rate"][0, 0]
     if old != rate:
         size = int(feats.shape[-1] * (rate / old))
-        feats = interp1d(np.linspace(0, size - 1, feats.shape[-1]), feats, kind="linear")(np.arange(size))
+        feats = straight_lines(feats, size)
     mean = feats.mean(axis=1, keepdims=True)
     centred = feats - mean
     std = centred.std(axis=1, keepdims=True)

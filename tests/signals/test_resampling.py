@@ -7,6 +7,7 @@ from scipy.signal import resample as fourier_resample
 
 from ecgtext_plugins.errors import BadRecord
 from ecgtext_plugins.signals.resampling import METHODS, rational_ratio, resample, resample_by, resample_linear
+from tests.downloads.fairseq_signals import straight_lines
 
 
 def sines(rate: float, seconds: float = 4.0, offset: float = 0.0) -> np.ndarray:
@@ -72,10 +73,12 @@ RATES = [
 
 
 def as_fairseq_signals(signal, native_rate, rate):
-    """Resample as its preprocessing does, in the same words of scipy."""
+    """Resample as its preprocessing does."""
     length = int(signal.shape[-1] * (rate / native_rate))
-    grid = np.linspace(0, length - 1, signal.shape[-1])
-    return interp1d(grid, signal, kind="linear")(np.arange(length))
+    lines = straight_lines(signal, length)
+    newer = interp1d(np.linspace(0, length - 1, signal.shape[-1]), signal, kind="linear")(np.arange(length))
+    np.testing.assert_allclose(lines, newer, rtol=1e-12, atol=1e-14)
+    return lines
 
 
 @pytest.mark.parametrize(("native", "rate", "samples", "length"), RATES[:4])
