@@ -8,17 +8,24 @@ OWN_NAMES = {
     "task": ("ecg_text_pretraining",),
     "model": ("dbeta",),
     "criterion": ("mlm", "mem", "etm", "ets", "dbeta"),
+    "optimizer": ("adamw",),
 }
-ROOMS = {"task": "tasks", "model": "models", "criterion": "criterions"}
+ROOMS = {"task": "tasks", "model": "models", "criterion": "criterions", "optimizer": "optimizers"}
 
 
 def registries() -> dict[str, dict[str, type]]:
-    """Return fairseq's registries of tasks, models and criteria."""
+    """Return fairseq's registries of tasks, models, criteria and optimizers."""
     from fairseq.criterions import CRITERION_REGISTRY
     from fairseq.models import MODEL_REGISTRY
+    from fairseq.optim import OPTIMIZER_REGISTRY
     from fairseq.tasks import TASK_REGISTRY
 
-    return {"task": TASK_REGISTRY, "model": MODEL_REGISTRY, "criterion": CRITERION_REGISTRY}
+    return {
+        "task": TASK_REGISTRY,
+        "model": MODEL_REGISTRY,
+        "criterion": CRITERION_REGISTRY,
+        "optimizer": OPTIMIZER_REGISTRY,
+    }
 
 
 def _owner(cls: type) -> str:

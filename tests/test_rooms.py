@@ -9,11 +9,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ecgtext_plugins"
 FOUNDATION = ("errors", "atomic_files", "recipes", "setup_steps", "environment")
 ROOMS = (
     *("signals", "corpora", "store", "text", "negatives", "data", "modules", "checkpoints"),
-    *("models", "criterions", "tasks", "evaluation", "plotting", "cli"),
+    *("models", "criterions", "optimizers", "tasks", "evaluation", "plotting", "cli"),
 )
 ENTRANCES = ("__init__", "registration")  # lead into the house from outside: they import rooms, no room imports them
 KEEPERS = {
-    "fairseq": {"models", "criterions", "tasks", "cli", "registration"},
+    "fairseq": {"models", "criterions", "optimizers", "tasks", "cli", "registration"},
     "transformers": {"text"},
     "tokenizers": {"text"},
     "faiss": {"negatives"},

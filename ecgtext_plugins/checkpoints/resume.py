@@ -1,10 +1,18 @@
 """What a training run finds in its folder before fairseq loads it: a damaged checkpoint, a finished run, other data."""
 
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ecgtext_plugins.checkpoints.safe_load import load_checkpoint_file
+from ecgtext_plugins.atomic_files import replacing
+from ecgtext_plugins.checkpoints.safe_load import DamagedCheckpoint, load_checkpoint_file
 from ecgtext_plugins.errors import BadCheckpoint
+
+log = logging.getLogger(__name__)
 
 LAST = "checkpoint_last.pt"
 SAME = {
@@ -13,15 +21,34 @@ SAME = {
 }
 
 
-def restored_state(save_dir: str, restore_file: str) -> dict[str, Any]:
+def restored_state(
+    save_dir: str, restore_file: str, rank: int = 0, barrier: Callable[[], None] | None = None
+) -> dict[str, Any]:
     """Read the plain values of the checkpoint that fairseq is about to continue from; {} when there is none.
+
+    fairseq writes the first file of a save beside its name and renames it, but copies it over checkpoint_last.pt in
+    place: a run killed then leaves a truncated one. Such a file is replaced by a copy of the newest whole checkpoint
+    of the folder, which fairseq then loads; it is kept as checkpoint_last.pt.damaged.
+
+    Parameters
+    ----------
+    save_dir, restore_file : str
+        As fairseq has them. A `restore_file` of another name than checkpoint_last.pt is never replaced.
+    rank : int
+        Global rank of this process; 0 replaces.
+    barrier : callable, optional
+        Of several processes: waits until all have called it. Every one reads, and raises, after it.
 
     Raises
     ------
     BadCheckpoint
-        When it is truncated or unsafe; names the newest whole checkpoint beside it.
+        When it is damaged and there is no whole one, or is unsafe.
     """
     path = Path(save_dir) / LAST if restore_file == LAST else Path(restore_file)
+    if restore_file == LAST and rank == 0:
+        _mend(path)
+    if barrier is not None:
+        barrier()
     if not path.is_file():
         return {}
     try:
@@ -32,15 +59,52 @@ def restored_state(save_dir: str, restore_file: str) -> dict[str, Any]:
         raise BadCheckpoint(f"{error}; {remedy}") from error
 
 
-def _newest_whole(damaged: Path) -> Path | None:
-    others = [path for path in damaged.parent.glob("checkpoint*.pt") if path != damaged]
-    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
+def _mend(path: Path) -> None:
+    """Replace a damaged checkpoint by the newest whole one beside it; what cannot be replaced stays as it is."""
+    try:
+        if path.is_file():
             load_checkpoint_file(path, mmap=True)
+        return
+    except DamagedCheckpoint:
+        whole = _newest_whole(path)
+    except BadCheckpoint:  # unsafe: the reading that follows says so
+        return
+    if whole is None:
+        return
+    kept = path.with_name(f"{path.name}.damaged")
+    try:
+        with replacing(path) as temporary:
+            shutil.copyfile(whole, temporary)
+            _keep(path, kept)
+    except OSError as error:
+        log.warning("%s is damaged and cannot be replaced by %s: %s", path, whole, error)
+        return
+    updates = updates_of(load_checkpoint_file(path, mmap=True))
+    log.warning("%s is damaged, now %s: the run continues from %s (%d updates)", path, kept.name, whole.name, updates)
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Give a file a second name, so that it never lacks its first; a copy where the file system has no links."""
+    kept.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(path, kept)
+        return
+    shutil.copyfile(path, kept)
+
+
+def _newest_whole(damaged: Path) -> Path | None:
+    """Find the whole checkpoint of most updates that training can continue from."""
+    found = []
+    for path in sorted(damaged.parent.glob("checkpoint*.pt")):
+        if path == damaged:
+            continue
+        try:
+            state = load_checkpoint_file(path, mmap=True)
         except BadCheckpoint:
             continue
-        return path
-    return None
+        if isinstance(state.get("model"), dict) and state.get("optimizer_history"):
+            found.append((updates_of(state), path))
+    return max(found)[1] if found else None
 
 
 def updates_of(state: dict[str, Any]) -> int:

@@ -12,6 +12,13 @@ import torch
 
 from ecgtext_plugins.errors import BadCheckpoint
 
+PICKLE = b"\x80"  # first byte of a pickle outside a zip file, as torch wrote them before 1.6
+
+
+class DamagedCheckpoint(BadCheckpoint):
+    """A checkpoint that was whole once, or never came to be: truncated, empty, or with bytes that changed."""
+
+
 NUMPY_DTYPES = ("Float16DType", "Float32DType", "Float64DType", "Int32DType", "Int64DType", "UInt8DType", "BoolDType")
 
 
@@ -46,8 +53,10 @@ def load_checkpoint_file(path: str | Path, allow_types: Sequence = (), mmap: boo
     Raises
     ------
     BadCheckpoint
-        When the file is missing, truncated, no checkpoint, or holds a type that is not allowed (which is then named and
-        not executed).
+        When the file is missing, no checkpoint, or holds a type that is not allowed (which is then named and not
+        executed).
+    DamagedCheckpoint
+        When it is truncated or its bytes have changed.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,6 +72,8 @@ def load_checkpoint_file(path: str | Path, allow_types: Sequence = (), mmap: boo
 
 
 def _explained(path: Path, error: Exception) -> BadCheckpoint:
+    if isinstance(error, PermissionError):
+        return BadCheckpoint(f"checkpoint {path} cannot be read: {error.strerror}; change its permissions")
     found = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|GLOBAL) ([\w.]+)", str(error))
     if found:
         return BadCheckpoint(
@@ -72,4 +83,17 @@ def _explained(path: Path, error: Exception) -> BadCheckpoint:
     size = path.stat().st_size
     whole = zipfile.is_zipfile(path)
     what = "is damaged" if whole else f"is truncated or no checkpoint ({size:,} bytes)"
-    return BadCheckpoint(f"checkpoint {path} {what}: expected a whole .pt file; use an older one of the same folder")
+    kind = DamagedCheckpoint if _is_damaged(path) else BadCheckpoint
+    return kind(f"checkpoint {path} {what}: expected a whole .pt file; use an older one of the same folder")
+
+
+def _is_damaged(path: Path) -> bool:
+    """Tell a file that lost bytes from one whose content is refused."""
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as handle:
+            return handle.read(1) != PICKLE
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is not None
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+        return True

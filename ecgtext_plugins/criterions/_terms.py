@@ -6,24 +6,24 @@ import torch
 from fairseq import metrics
 from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
+from torch import Tensor
 
 from ecgtext_plugins.errors import BadConfig
-from ecgtext_plugins.modules import ets_loss as ets_module
-from ecgtext_plugins.modules import mem_loss as mem_module
-from ecgtext_plugins.modules import mlm_loss as mlm_module
+from ecgtext_plugins.modules import ets_exchange, ets_loss, mem_loss, mlm_loss, patch_masking
 from ecgtext_plugins.modules.etm_loss import etm_counts, etm_loss
-from ecgtext_plugins.modules.ets_loss import ets_labels, ets_logits, ets_loss, retrieval_counts
-from ecgtext_plugins.modules.mem_loss import mem_loss
-from ecgtext_plugins.modules.mlm_loss import IGNORED, mlm_counts, mlm_loss
-from ecgtext_plugins.modules.patch_masking import patch_targets, seeded_noise
+from ecgtext_plugins.modules.ets_exchange import NOBODY, ets_loss_of_all, share_of_all
+from ecgtext_plugins.modules.ets_loss import ets_logits, mean_cosine, retrieval_counts
 
-ACCURACIES = ("mlm", "etm", "retrieval")
+ACCURACIES = ("mlm", "etm", "retrieval", "text_retrieval")
+MEANS = ("ecg_cosine", "text_cosine")
 ALLOWED = {
-    "mlm_reduction": mlm_module.REDUCTIONS,
-    "mem_reduction": mem_module.REDUCTIONS,
+    "mlm_reduction": mlm_loss.REDUCTIONS,
+    "mem_reduction": mem_loss.REDUCTIONS,
+    "mem_normalize": patch_masking.NORMALIZATIONS,
     "mem_target": ("original", "input"),
-    "ets_reduction": ets_module.REDUCTIONS,
-    "ets_duplicates": ets_module.DUPLICATES,
+    "ets_reduction": ets_loss.REDUCTIONS,
+    "ets_duplicates": ets_loss.DUPLICATES,
+    "ets_exchange": ets_exchange.EXCHANGES,
 }
 
 
@@ -45,8 +45,9 @@ class MemOptions(FairseqDataclass):
         default="original",
         metadata={"help": "predict the original ECG, or the lead-masked input as the release (input)"},
     )
-    mem_normalize: bool = field(
-        default=True, metadata={"help": "targets to zero mean and unit variance per record and lead"}
+    mem_normalize: str = field(
+        default="lead",
+        metadata={"help": "targets to zero mean and unit variance per record and lead (release), or patch, or none"},
     )
     mem_reduction: str = field(
         default="mean",
@@ -62,37 +63,53 @@ class EtsOptions(FairseqDataclass):
         default="sum_per_row", metadata={"help": "sum over pairs / B (paper, equation 4) or mean over pairs (release)"}
     )
     ets_duplicates: str = field(
-        default="ignore", metadata={"help": "pairs with a word-for-word identical report: ignore, negative, positive"}
+        default="ignore",
+        metadata={"help": "pairs with a word-for-word identical report: ignore, negative (release), positive"},
     )
+    ets_exchange: str = field(
+        default="gather",
+        metadata={"help": "how processes share texts: gather, or neighbour by neighbour (less memory)"},
+    )
+    ets_chunk: int = field(default=0, metadata={"help": "pairs of so many ECGs at a time (0: all), to save memory"})
 
 
-def _mlm(criterion, model, sample, out):
-    labels = sample["target"]["mlm_labels"]
-    labels = labels[labels != IGNORED]
-    loss = mlm_loss(out["mlm_logits"], labels, sample["nsentences"], criterion.cfg.mlm_reduction)
-    return loss, {"mlm": mlm_counts(out["mlm_logits"], labels)}
+def _mlm(criterion, model, sample, out, share):
+    labels, reduction = sample["target"]["mlm_scored"], criterion.cfg.mlm_reduction
+    count = share["tokens" if reduction == "mean" else "rows"].clamp(min=1e-9)
+    loss = mlm_loss.mlm_loss(out["mlm_logits"], labels, sample["nsentences"], reduction, count)
+    return loss, {"mlm": mlm_loss.mlm_counts(out["mlm_logits"], labels)}, {}
 
 
-def _mem(criterion, model, sample, out):
-    kinds = {"original": sample["target"]["ecg_original"], "input": sample["net_input"]["ecg"]}
-    target = patch_targets(kinds[criterion.cfg.mem_target], model.samples_per_patch, criterion.cfg.mem_normalize)
-    return mem_loss(out["mem_logits"], target, out["mem_removed"], criterion.cfg.mem_reduction), {}
+def _mem(criterion, model, sample, out, share):
+    cfg, padding = criterion.cfg, sample["net_input"]["ecg_padding_mask"]
+    ecg = sample["target"]["ecg_original"] if cfg.mem_target == "original" else sample["net_input"]["ecg"]
+    target = patch_masking.patch_targets(ecg, model.samples_per_patch, cfg.mem_normalize, padding)
+    count = share["patches" if cfg.mem_reduction == "mean" else "rows"].clamp(min=1e-9)
+    predicted = out["mem_logits"], target, out["mem_removed"]
+    return mem_loss.mem_loss(*predicted, cfg.mem_reduction, count, out["mem_places"]), {}, {}
 
 
-def _etm(criterion, model, sample, out):
+def _etm(criterion, model, sample, out, share):
     aligned = sample["target"]["is_aligned"]
-    return etm_loss(out["etm_logits"], aligned), {"etm": etm_counts(out["etm_logits"], aligned)}
+    loss = etm_loss(out["etm_logits"], aligned) * (len(aligned) / share["rows"].clamp(min=1e-9))
+    return loss, {"etm": etm_counts(out["etm_logits"], aligned)}, {}
 
 
-def _ets(criterion, model, sample, out):
-    target = sample["target"]
-    logits = ets_logits(
-        out["ecg_features"], out["text_features"], *model.ets_scale_and_bias(), model.config.ets_normalize
-    )
-    reports = target["report_id"], target["text_report_id"]
-    labels = ets_labels(target["is_aligned"], *reports, criterion.cfg.ets_duplicates)
-    counts = retrieval_counts(logits, *reports, target["is_aligned"])
-    return ets_loss(logits, labels, criterion.cfg.ets_reduction), {"retrieval": counts}
+def _ets(criterion, model, sample, out, share):
+    target, cfg = sample["target"], criterion.cfg
+    features = out["ecg_features"], out["text_features"]
+    similarity = *model.ets_scale_and_bias(), model.config.ets_normalize
+    options = cfg.ets_duplicates, cfg.ets_reduction, cfg.ets_exchange, cfg.ets_chunk
+    shown = target
+    if criterion.is_dummy:
+        nobody = torch.full_like(target["report_id"], NOBODY)
+        shown = target | {"report_id": nobody, "text_report_id": nobody}
+    loss = ets_loss_of_all(*features, shown, *similarity, *options, alone=not model.training)
+    with torch.no_grad():
+        reports = target["report_id"], target["text_report_id"], target["is_aligned"]
+        to_text, to_ecg, judged = retrieval_counts(ets_logits(*features, *similarity), *reports)
+    counts = {"retrieval": (to_text, judged), "text_retrieval": (to_ecg, judged)}
+    return loss, counts, {"ecg_cosine": mean_cosine(features[0]), "text_cosine": mean_cosine(features[1])}
 
 
 TERMS = {"mlm": _mlm, "mem": _mem, "etm": _etm, "ets": _ets}
@@ -101,12 +118,19 @@ TERMS = {"mlm": _mlm, "mem": _mem, "etm": _etm, "ets": _ets}
 class TermsCriterion(FairseqCriterion):
     """Weighted sum of D-BETA terms; a term of weight 0 is not computed.
 
-    The loss is a mean over the batch, so that the sample size is 1 for every batch.
+    The loss is a mean over the batch, so that the sample size is 1 for every batch. Of several processes, each divides
+    its sums by its share of what all have, so that the gradients, averaged over processes, are those of one process on
+    the whole batch.
+
+    Attributes
+    ----------
+    is_dummy : bool
+        Set by the task where a process has run out of batches: its rows count nothing for the others either.
     """
 
     def __init__(self, cfg: FairseqDataclass, task):
         super().__init__(task)
-        self.cfg = cfg
+        self.cfg, self.is_dummy = cfg, False
         self.weights = {name: weight for name, weight in self.term_weights(cfg).items() if weight != 0}
         if not self.weights:
             raise BadConfig("all weights of the criterion are 0: expected another value for one of " + ", ".join(TERMS))
@@ -126,20 +150,30 @@ class TermsCriterion(FairseqCriterion):
 
     def forward(self, model, sample: dict) -> tuple[torch.Tensor, int, dict]:
         """Return (loss, sample size, logging output) of one batch."""
-        positions = sample["target"]["mlm_labels"] != IGNORED
-        n_patches = sample["net_input"]["ecg"].shape[-1] // model.samples_per_patch
-        noise = seeded_noise(sample["target"]["patch_seed"], n_patches)
-        out = model(**sample["net_input"], heads=tuple(self.weights), mlm_positions=positions, mask_noise=noise)
+        net_input, target = sample["net_input"], sample["target"]
+        n_patches = net_input["ecg"].shape[-1] // model.samples_per_patch
+        noise = patch_masking.seeded_noise(target["patch_seed"], n_patches)
+        out = model(**net_input, heads=tuple(self.weights), mask_noise=noise)
+        share = self._share(target, out, alone=not model.training)
         log = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"], "sample_size": 1}
         loss = 0.0
         for name, weight in self.weights.items():
-            term, counts = TERMS[name](self, model, sample, out)
+            term, counts, means = TERMS[name](self, model, sample, out, share)
             loss = loss + weight * term
             log[f"{name}_loss"] = term.detach()
             for kind, (correct, total) in counts.items():
                 log[f"{kind}_correct"], log[f"{kind}_total"] = correct, total
+            log |= means
         log["loss"] = loss.detach()
         return loss, 1, log
+
+    def _share(self, target: dict, out: dict, alone: bool) -> dict[str, Tensor]:
+        """Return what the terms divide by: scored tokens, removed patches and rows, shared among the processes."""
+        removed = out["mem_removed"].sum() if "mem_removed" in out else out["ecg_features"].new_zeros(())
+        own = torch.tensor([len(target["mlm_scored"]), 0.0, len(target["is_aligned"])], device=removed.device)
+        own[1] = removed
+        shared = own if alone else share_of_all(own * (not self.is_dummy))
+        return dict(zip(("tokens", "patches", "rows"), shared.unbind(), strict=True))
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict]) -> None:
@@ -156,22 +190,24 @@ class TermsCriterion(FairseqCriterion):
 
 
 def sums(logging_outputs: list[dict]) -> dict[str, float]:
-    """Sum the logging outputs of several batches, key by key."""
+    """Sum the logging outputs of several batches, key by key; tensors come from their device at once."""
+    entries = [(key, value) for log in logging_outputs for key, value in log.items()]
+    tensors = [value.detach().reshape(()).double() for _, value in entries if torch.is_tensor(value)]
+    read = iter(torch.stack(tensors).tolist() if tensors else [])
     totals: dict[str, float] = {}
-    for log in logging_outputs:
-        for key, value in log.items():
-            totals[key] = totals.get(key, 0.0) + float(value)
+    for key, value in entries:
+        totals[key] = totals.get(key, 0.0) + (next(read) if torch.is_tensor(value) else float(value))
     return totals
 
 
 def summarise(logging_outputs: list[dict]) -> dict[str, float]:
-    """Divide the sums of several batches: losses by batches, accuracies by what was judged."""
+    """Divide the sums of several batches: losses and cosines by batches, accuracies by what was judged."""
     totals = sums(logging_outputs)
     batches = totals.get("sample_size", 0.0)
     if not batches:
         return {}
-    values = {"loss": totals["loss"] / batches}
-    values |= {f"{name}_loss": totals[f"{name}_loss"] / batches for name in TERMS if f"{name}_loss" in totals}
+    names = ("loss", *(f"{name}_loss" for name in TERMS), *MEANS)
+    values = {name: totals[name] / batches for name in names if name in totals}
     for kind in ACCURACIES:
         if totals.get(f"{kind}_total"):
             values[f"{kind}_accuracy"] = totals[f"{kind}_correct"] / totals[f"{kind}_total"]

@@ -49,7 +49,7 @@ def batch_of(
     Parameters
     ----------
     length : int
-        Samples of each ECG in the batch.
+        Samples of each ECG in the batch; those that have fewer from their start on end in zeros.
     starts : sequence of int or None
         First samples, (B,); None for the records' own.
     hidden : ndarray, shape (B, 12), bool, or None
@@ -68,11 +68,12 @@ def batch_of(
     original = np.empty(shape, dtype=np.float32) if with_original else None
     for place, ecg in enumerate(ecgs):
         start, target = 0 if starts is None else int(starts[place]), shown[place]
+        written = target if original is None else original[place]
+        there = min(length, ecg.values.shape[1] - start)
+        ecg.write_mv(start, written[:, :there])
+        written[:, there:] = 0.0
         if original is not None:
-            ecg.write_mv(start, original[place])
-            np.copyto(target, original[place])  # while the processor's cache still holds it
-        else:
-            ecg.write_mv(start, target)
+            np.copyto(target, written)  # while the processor's cache still holds it
         if hidden is not None:
             target[hidden[place]] = 0.0
     return torch.from_numpy(shown), None if original is None else torch.from_numpy(original)

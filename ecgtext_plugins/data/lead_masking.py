@@ -25,3 +25,23 @@ def lead_mask(draws: np.ndarray, probability: float, keep_one: bool = False) -> 
         empty = np.flatnonzero(hidden.all(axis=1))
         hidden[empty, (draws[empty, -1] * hidden.shape[1]).astype(np.int64)] = False
     return hidden
+
+
+def conditional_lead_mask(draws: np.ndarray, limb: int, precordial: int) -> np.ndarray:
+    """Hide `limb` of the six limb leads and `precordial` of the six precordial ones, all choices equally likely.
+
+    That is what fairseq-signals' RandomLeadsMask means by its mode ``conditional``, which does not run there.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (B, 12) or wider
+        Uniform in [0, 1).
+    limb, precordial : int
+        0 to 6.
+
+    Returns
+    -------
+    ndarray, shape (B, 12), bool
+    """
+    ranks = draws[:, :12].reshape(-1, 2, 6).argsort(axis=2).argsort(axis=2)
+    return (ranks < np.array([limb, precordial])[:, None]).reshape(-1, 12)

@@ -48,10 +48,19 @@ def parse_conv_layers(text: str) -> list[tuple[int, int, int]]:
 class Fp32GroupNorm(nn.GroupNorm):
     """Group norm in float32 whatever the precision of its input."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, N) -> (B, C, N), same dtype."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(B, C, N) -> (B, C, N), same dtype; with `lengths` (B,), only the first steps of each row count.
+
+        Lengths are for norms of single channels (as many groups as channels).
+        """
         weight, bias = self.weight.float(), self.bias.float()
-        return functional.group_norm(x.float(), self.num_groups, weight, bias, self.eps).type_as(x)
+        if lengths is None:
+            return functional.group_norm(x.float(), self.num_groups, weight, bias, self.eps).type_as(x)
+        wide, count = x.float(), lengths[:, None, None]
+        real = torch.arange(x.shape[-1], device=x.device) < count
+        mean = (wide * real).sum(-1, keepdim=True) / count
+        variance = ((wide - mean).square() * real).sum(-1, keepdim=True) / count
+        return ((wide - mean) * (variance + self.eps).rsqrt() * weight[:, None] + bias[:, None]).type_as(x)
 
 
 class ConvStem(nn.Module):
@@ -90,14 +99,17 @@ class ConvStem(nn.Module):
             product *= stride
         return product
 
-    def n_frames(self, n_samples: int) -> int:
-        """Return the number of frames that `n_samples` samples become."""
+    def n_frames(self, n_samples: int | Tensor) -> int | Tensor:
+        """Return the number of frames that `n_samples` samples, or each of a tensor of them, become."""
         for _, kernel, stride in self.layers:
             n_samples = (n_samples - kernel) // stride + 1
         return n_samples
 
-    def forward(self, ecg: Tensor) -> Tensor:
+    def forward(self, ecg: Tensor, lengths: Tensor | None = None) -> Tensor:
         """ECG (B, leads, T) -> frames (B, C, N).
+
+        With `lengths` (B,), the samples of each row that are no padding, the norm sees these alone; what stands in
+        frames behind them is of no meaning.
 
         Raises
         ------
@@ -108,8 +120,12 @@ class ConvStem(nn.Module):
             raise ValueError(
                 f"an ECG of {ecg.shape[-1]} samples is too short: one frame takes {self.samples_per_frame}"
             )
-        for block in self.conv_layers:
-            ecg = block(ecg)
+        for position, (block, (_, kernel, stride)) in enumerate(zip(self.conv_layers, self.layers, strict=True)):
+            if position == 0 and lengths is not None:
+                conv, _, norm, activation = block
+                ecg = activation(norm(conv(ecg), (lengths - kernel) // stride + 1))
+            else:
+                ecg = block(ecg)
         return ecg
 
 

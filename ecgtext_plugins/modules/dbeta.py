@@ -1,14 +1,16 @@
 """D-BETA (ICML 2025, arXiv 2410.02131): masked ECG-text autoencoder: two encoders, fusion, four heads."""
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from ecgtext_plugins.modules.conv_stem import parse_conv_layers
-from ecgtext_plugins.modules.ecg_encoder import EcgEncoder, EcgEncoderConfig
+from ecgtext_plugins.modules.dbeta_config import DBetaConfig
+from ecgtext_plugins.modules.ecg_encoder import with_class_token
+from ecgtext_plugins.modules.ecg_tower import EcgTower, initialise
 from ecgtext_plugins.modules.fusion import FusionLayer
 from ecgtext_plugins.modules.heads import MatchHead, Pooler, TokenHead
 from ecgtext_plugins.modules.mem_decoder import MemDecoder
@@ -17,41 +19,14 @@ from ecgtext_plugins.modules.patch_masking import mask_patches
 HEADS = ("mlm", "mem", "etm", "ets")
 
 
-@dataclass
-class DBetaConfig(EcgEncoderConfig):
-    """Sizes and switches of D-BETA; the defaults are the released ones (321,387,330 parameters with Flan-T5-base)."""
-
-    hidden_dim: int = field(default=768, metadata={"help": "width of fusion and heads"})
-    num_heads: int = field(default=12, metadata={"help": "attention heads of the fusion layers"})
-    num_top_layer: int = field(default=6, metadata={"help": "fusion layers"})
-    drop_rate: float = field(default=0.1, metadata={"help": "dropout of the fusion layers"})
-    mem_prob: float = field(default=0.75, metadata={"help": "share of ECG patches hidden from the encoder in training"})
-    mem_layer: int = field(default=3, metadata={"help": "MEM decodes the ECG stream after this many fusion layers"})
-    mem_decoder_hidden_dim: int = field(default=384, metadata={"help": "width of the MEM decoder"})
-    mem_decoder_num_layers: int = field(default=4, metadata={"help": "layers of the MEM decoder"})
-    mem_decoder_num_heads: int = field(default=6, metadata={"help": "attention heads of the MEM decoder"})
-    text_attention_mask: bool = field(
-        default=True, metadata={"help": "hide padding from the text encoder (false: attend to it, as the release does)"}
-    )
-    ets_normalize: bool = field(
-        default=False, metadata={"help": "cosine instead of dot product between ECG and text features (release: false)"}
-    )
-    ets_learnable_scale: bool = field(
-        default=False, metadata={"help": "learn logit scale and bias of ETS as SigLIP does (paper: fixed)"}
-    )
-    ets_logit_scale: float = field(default=1.0, metadata={"help": "logit scale of ETS, or its initial value"})
-    ets_logit_bias: float = field(default=0.0, metadata={"help": "logit bias of ETS, or its initial value"})
-
-
-class DBeta(nn.Module):
+class DBeta(EcgTower):
     """ECG encoder, text encoder, two-stream fusion and the four pretraining heads, in the released layout of keys.
 
     Parameters
     ----------
     config : DBetaConfig
     language_encoder : nn.Module
-        A Hugging Face encoder (`T5EncoderModel`); its ``config.hidden_size`` and ``config.vocab_size`` set the
-        projections.
+        A Hugging Face encoder; its ``config.hidden_size`` and ``config.vocab_size`` set the projections.
 
     Raises
     ------
@@ -60,31 +35,16 @@ class DBeta(nn.Module):
     """
 
     def __init__(self, config: DBetaConfig, language_encoder: nn.Module):
-        super().__init__()
-        if not 1 <= config.mem_layer <= config.num_top_layer:
-            raise ValueError(
-                f"mem_layer={config.mem_layer} must lie between 1 and num_top_layer={config.num_top_layer}"
-            )
-        overlapping = [layer for layer in parse_conv_layers(config.conv_feature_layers) if layer[1] != layer[2]]
-        if overlapping:
-            raise ValueError(
-                f"conv_feature_layers={config.conv_feature_layers!r} has a layer {overlapping[0]} whose kernel is not "
-                "its stride: MEM predicts patches that do not overlap, so expected kernel = stride in every layer"
-            )
-        self.config = config
+        super().__init__(config)
         width = config.hidden_dim
-        self.class_embedding = nn.Parameter(torch.rand(config.encoder_embed_dim))
-        self.ecg_encoder = EcgEncoder(config)
         self.language_encoder = language_encoder
         self.multi_modal_language_proj = nn.Linear(language_encoder.config.hidden_size, width)
-        self.multi_modal_ecg_proj = nn.Linear(config.encoder_embed_dim, width)
         self.modality_type_embeddings = nn.Embedding(2, width)
         fusion = (width, config.num_heads, config.drop_rate)
         self.multi_modal_ecg_layers = nn.ModuleList(FusionLayer(*fusion) for _ in range(config.num_top_layer))
         self.multi_modal_language_layers = nn.ModuleList(FusionLayer(*fusion) for _ in range(config.num_top_layer))
         self.multi_modal_ecg_pooler = Pooler(width)
         self.multi_modal_language_pooler = Pooler(width)
-        self.unimodal_ecg_pooler = Pooler(width)
         self.unimodal_language_pooler = Pooler(width)
         self.mlm_head = TokenHead(width, language_encoder.config.vocab_size)
         self.mim_head = MemDecoder(
@@ -93,32 +53,31 @@ class DBeta(nn.Module):
             config.mem_decoder_num_layers,
             config.mem_decoder_num_heads,
             config.in_d,
-            self.ecg_encoder.feature_extractor.samples_per_frame,
+            self.samples_per_patch,
         )
         self.itm_head = MatchHead(width)
         for name, module in self.named_modules():
-            if not name.startswith(("ecg_encoder", "language_encoder")):
-                _initialise(module, config.initializer_range)
+            if not name.startswith(("ecg_encoder", "language_encoder", "multi_modal_ecg_proj", "unimodal_ecg_pooler")):
+                initialise(module, config.initializer_range)
         if config.ets_learnable_scale:
             self.ets_log_scale = nn.Parameter(torch.tensor(math.log(config.ets_logit_scale)))
             self.ets_bias = nn.Parameter(torch.tensor(float(config.ets_logit_bias)))
-
-    @property
-    def samples_per_patch(self) -> int:
-        """Samples of one ECG frame."""
-        return self.ecg_encoder.feature_extractor.samples_per_frame
+        if config.checkpoint_activations:
+            self.ecg_encoder.encoder.checkpoint_activations = True
+            language_encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        if config.compile_layers:
+            for layer in (
+                *self.ecg_encoder.encoder.layers,
+                *self.multi_modal_ecg_layers,
+                *self.multi_modal_language_layers,
+            ):
+                layer.compile()  # in place: the keys of the state dict stay
 
     def ets_scale_and_bias(self) -> tuple[Tensor | float, Tensor | float]:
         """Logit scale and bias of ETS: parameters when learnable, else the configured numbers."""
         if self.config.ets_learnable_scale:
             return self.ets_log_scale.exp(), self.ets_bias
         return self.config.ets_logit_scale, self.config.ets_logit_bias
-
-    def _with_class_token(self, frames: Tensor) -> Tensor:
-        return torch.cat([self.class_embedding.to(frames.dtype).expand(len(frames), 1, -1), frames], dim=1)
-
-    def _ecg_tokens(self, frames: Tensor) -> Tensor:
-        return self.multi_modal_ecg_proj(self.ecg_encoder.encode(self._with_class_token(frames)))
 
     def _text_tokens(self, text: Tensor, padding_mask: Tensor | None) -> Tensor:
         attention = None
@@ -127,32 +86,39 @@ class DBeta(nn.Module):
         states = self.language_encoder(input_ids=text, attention_mask=attention).last_hidden_state
         return self.multi_modal_language_proj(states)
 
-    def encode_ecg(self, ecg: Tensor) -> Tensor:
-        """ECG features of whole, unmasked records (the released feature path).
-
-        Parameters
-        ----------
-        ecg : Tensor, shape (B, 12, T), millivolt, leads I II III aVR aVL aVF V1..V6
-
-        Returns
-        -------
-        Tensor, shape (B, D), each value in (-1, 1)
-        """
-        return self.unimodal_ecg_pooler(self._ecg_tokens(self.ecg_encoder.embed(ecg)))
-
     def encode_text(self, text: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Token ids (B, L), `padding_mask` (B, L) True at padding -> text features (B, D)."""
         return self.unimodal_language_pooler(self._text_tokens(text, padding_mask))
 
-    def _fuse(self, text: Tensor, ecg: Tensor, padding_mask: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-        """Return both streams after every fusion layer; each layer reads the PREVIOUS layer's pair."""
+    def _fusion_layer(self, layer: Callable, *inputs: Any) -> Tensor:
+        if self.config.checkpoint_activations and self.training and torch.is_grad_enabled():
+            return checkpoint(layer, *inputs, use_reentrant=False)
+        return layer(*inputs)
+
+    def _fuse(
+        self,
+        streams: tuple[Tensor, Tensor],
+        paddings: tuple[Tensor | None, Tensor | None],
+        depth: int,
+        queries: Callable | None,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Text and ECG stream after each of the first `depth` layers; each reads the PREVIOUS layer's pair.
+
+        Of the last layer of all, only the tokens that `queries` takes of (text, ecg) are computed, if it is given.
+        """
         kinds = self.modality_type_embeddings.weight
-        text, ecg = text + kinds[0], ecg + kinds[1]
-        streams = []
-        for text_layer, ecg_layer in zip(self.multi_modal_language_layers, self.multi_modal_ecg_layers, strict=True):
-            text, ecg = text_layer(text, ecg, padding_mask, None), ecg_layer(ecg, text, None, padding_mask)
-            streams.append((text, ecg))
-        return streams
+        text, ecg = streams[0] + kinds[0], streams[1] + kinds[1]
+        after = []
+        layers = zip(self.multi_modal_language_layers, self.multi_modal_ecg_layers, strict=True)
+        for number, (text_layer, ecg_layer) in enumerate(list(layers)[:depth], start=1):
+            last = queries is not None and number == len(self.multi_modal_ecg_layers)
+            text_query, ecg_query = queries(text, ecg) if last else (None, None)
+            text, ecg = (
+                self._fusion_layer(text_layer, text, ecg, *paddings, text_query),
+                self._fusion_layer(ecg_layer, ecg, text, *paddings[::-1], ecg_query),
+            )
+            after.append((text, ecg))
+        return after
 
     def forward(
         self,
@@ -163,7 +129,7 @@ class DBeta(nn.Module):
         mask: bool = True,
         mask_noise: Tensor | None = None,
         heads: Collection[str] = HEADS,
-        mlm_positions: Tensor | None = None,
+        text_plan: dict[str, Any] | None = None,
     ) -> dict[str, Tensor]:
         """Run what the named heads need.
 
@@ -172,63 +138,107 @@ class DBeta(nn.Module):
         ecg : Tensor, shape (B, 12, T), millivolt
         text : Tensor, shape (B, L), token ids, already masked for MLM
         text_padding_mask : Tensor, shape (B, L), bool, True at padding
-        ecg_padding_mask : None
-            ECGs of a batch have one length.
+        ecg_padding_mask : Tensor, shape (B, T), bool, True at padding, which stands at the end
         mask : bool
             Hide a share `mem_prob` of the ECG patches; without it there is no MEM head.
         mask_noise : Tensor, shape (B, N), optional
             See `mask_patches`.
         heads : collection of {"mlm", "mem", "etm", "ets"}
-        mlm_positions : Tensor, shape (B, L), bool, optional
-            Tokens whose logits are wanted; all of them when not given.
+        text_plan : dict, optional
+            What the heads will read and what need not be computed twice, as `ecgtext_plugins.data.text_plan` makes
+            it. With it the last fusion layer computes only these tokens; without it every token gets its MLM logits,
+            every patch its prediction, and all streams are returned.
 
         Returns
         -------
         dict
-            ``ecg_features``, ``text_features`` (B, D); with fusion ``text_streams``, ``ecg_streams``, one a layer;
-            ``mlm_logits`` (M, V) or (B, L, V); ``mem_logits`` (B, N, 12, P), ``mem_removed`` (B, N), ``mem_restore``
-            (B, N); ``etm_features`` (B, 2 D), ``etm_logits`` (B, 2).
+            ``ecg_features``, ``text_features`` (B, D); ``mlm_logits`` (M, V) at the planned tokens, or (B, L, V);
+            ``mem_logits`` (B, R, 12, P) of the patches ``mem_places`` (B, R), ``mem_removed`` (B, R) 1.0 where such a
+            patch was hidden; ``etm_features`` (B, 2 D), ``etm_logits`` (B, 2); without a plan ``text_streams`` and
+            ``ecg_streams``, one a layer.
 
         Raises
         ------
         ValueError
-            For unknown heads or padded ECGs.
+            For unknown heads.
         """
         unknown = sorted(set(heads) - set(HEADS))
         if unknown:
             raise ValueError(f"unknown heads {unknown}: expected some of {', '.join(HEADS)}")
-        if ecg_padding_mask is not None and bool(ecg_padding_mask.any()):
-            raise ValueError("a batch holds padded ECGs: expected one length; the collator crops to the shortest")
-        frames, masked = self.ecg_encoder.embed(ecg), None
-        if mask:
-            masked = mask_patches(frames, self.config.mem_prob, mask_noise)
-            frames = masked.kept
-        ecg_tokens = self._ecg_tokens(frames)
-        text_tokens = self._text_tokens(text, text_padding_mask)
-        out = {
-            "ecg_features": self.unimodal_ecg_pooler(ecg_tokens),
-            "text_features": self.unimodal_language_pooler(text_tokens),
-        }
-        if set(heads) <= {"ets"}:
-            return out
-        streams = self._fuse(text_tokens, ecg_tokens, text_padding_mask)
-        out["text_streams"], out["ecg_streams"] = zip(*streams, strict=True)
-        text_tokens, ecg_tokens = streams[-1]
+        frames, ecg_padding = self.ecg_encoder.embed(ecg, ecg_padding_mask)
+        masked = mask_patches(frames, self.config.mem_prob, mask_noise, ecg_padding) if mask else None
+        shown, shown_padding = (masked.kept, masked.kept_padding) if mask else (frames, ecg_padding)
+        ecg_tokens = self.ecg_tokens(shown, shown_padding)
+        out = {"ecg_features": self.unimodal_ecg_pooler(ecg_tokens)}
+        wants_mem = "mem" in heads and masked is not None
+        deep = bool({"mlm", "etm"} & set(heads))
+        depth = len(self.multi_modal_ecg_layers) if deep else self.config.mem_layer if wants_mem else 0
+        parts = []
+        for group in _groups(text_plan, text):
+            start, stop, length = group[:3]
+            padding = None if text_padding_mask is None else text_padding_mask[start:stop, :length]
+            tokens = self._group_tokens(text, text_padding_mask, text_plan, group)
+            part = {"text_features": self.unimodal_language_pooler(tokens)}
+            if depth:
+                part |= self._group_fusion(
+                    (tokens, ecg_tokens[start:stop]),
+                    (padding, None if shown_padding is None else with_class_token(shown_padding)[start:stop]),
+                    depth,
+                    None if text_plan is None else text_plan["query"][start:stop],
+                )
+            parts.append(part)
+        for name in parts[0]:
+            if name == "streams":
+                out["text_streams"], out["ecg_streams"] = zip(*parts[0][name], strict=True)
+            else:
+                out[name] = torch.cat([part[name] for part in parts]) if len(parts) > 1 else parts[0][name]
         if "mlm" in heads:
-            out["mlm_logits"] = self.mlm_head(text_tokens if mlm_positions is None else text_tokens[mlm_positions])
-        if "mem" in heads and masked is not None:
-            out["mem_removed"], out["mem_restore"] = masked.removed, masked.restore
-            out["mem_logits"] = self.mim_head(streams[self.config.mem_layer - 1][1], masked.restore)
+            tokens = out["text_tokens"]
+            out["mlm_logits"] = self.mlm_head(
+                tokens if text_plan is None else tokens.flatten(0, 1)[text_plan["places"]]
+            )
+        if wants_mem:
+            out |= self.mim_head(out["mem_tokens"], masked, ecg_padding, everything=text_plan is None)
         if "etm" in heads:
-            pooled = [self.multi_modal_language_pooler(text_tokens), self.multi_modal_ecg_pooler(ecg_tokens)]
+            pooled = [
+                self.multi_modal_language_pooler(out["text_tokens"]),
+                self.multi_modal_ecg_pooler(out["fused_ecg_tokens"]),
+            ]
             out["etm_features"] = torch.cat(pooled, dim=-1)
             out["etm_logits"] = self.itm_head(out["etm_features"])
+        for name in ("text_tokens", "fused_ecg_tokens", "mem_tokens"):
+            out.pop(name, None)
         return out
 
+    def _group_tokens(self, text: Tensor, padding_mask: Tensor | None, plan: dict | None, group: tuple) -> Tensor:
+        """Encode a group's reports, each distinct one once."""
+        start, stop, length, first, last = group
+        if plan is None:
+            return self._text_tokens(text, padding_mask)
+        rows = plan["rows"][first:last]
+        tokens = self._text_tokens(text[rows, :length], None if padding_mask is None else padding_mask[rows, :length])
+        return tokens if last - first == stop - start else tokens[plan["place"][start:stop] - first]
 
-def _initialise(module: nn.Module, std: float) -> None:
-    """BERT's initial weights: N(0, std) for linear layers and embeddings, zero biases."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=std)
-        if getattr(module, "bias", None) is not None:
-            nn.init.zeros_(module.bias)
+    def _group_fusion(
+        self,
+        streams: tuple[Tensor, Tensor],
+        paddings: tuple[Tensor | None, Tensor | None],
+        depth: int,
+        query: Tensor | None,
+    ) -> dict[str, Any]:
+        """Fuse a group of rows: what MEM reads, what MLM and ETM read."""
+
+        def queries(text: Tensor, ecg: Tensor) -> tuple[Tensor, Tensor | None]:
+            wanted = text.gather(1, query[:, :, None].expand(-1, -1, text.shape[-1]))
+            return wanted, None if self.config.mem_layer == depth else ecg[:, :1]  # MEM reads all of its layer
+
+        after = self._fuse(streams, paddings, depth, None if query is None else queries)
+        part = {"text_tokens": after[-1][0], "fused_ecg_tokens": after[-1][1]}
+        if depth >= self.config.mem_layer:
+            part["mem_tokens"] = after[self.config.mem_layer - 1][1]
+        return part if query is not None else part | {"streams": after}
+
+
+def _groups(plan: dict | None, text: Tensor) -> list[tuple[int, int, int, int, int]]:
+    """Rows (start, stop), their longest text, and their places among the distinct rows."""
+    return [(0, *text.shape, 0, len(text))] if plan is None else plan["groups"]

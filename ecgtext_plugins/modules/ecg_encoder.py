@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from ecgtext_plugins.modules.conv_stem import ConvStem, PositionalConv, parse_conv_layers
@@ -64,14 +65,41 @@ class EcgEncoder(nn.Module):
             config.initializer_range,
         )
 
-    def embed(self, ecg: Tensor) -> Tensor:
-        """ECG (B, 12, T) in millivolt -> frame embeddings with position (B, N, D)."""
-        features = self.feature_extractor(ecg)
+    def embed(self, ecg: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """ECG (B, 12, T) in millivolt, padding (B, T) at the end -> frames with position (B, N, D), padding (B, N).
+
+        A frame that holds padding counts as padding. Norm and positional convolution see what they would see of the
+        ECG alone, so its other frames do not depend on the batch.
+
+        Raises
+        ------
+        ValueError
+            When an ECG is too short for one frame.
+        """
+        lengths, padding = None, None
+        if padding_mask is not None:
+            lengths = (~padding_mask).sum(1)
+            n_frames = self.feature_extractor.n_frames(lengths)
+            if bool((n_frames < 1).any()):
+                raise ValueError(
+                    f"an ECG of {int(lengths.min())} samples is too short: one frame takes "
+                    f"{self.feature_extractor.samples_per_frame}"
+                )
+        features = self.feature_extractor(ecg, lengths)
+        if lengths is not None:
+            padding = torch.arange(features.shape[-1], device=ecg.device) >= n_frames[:, None]
         if self.feature_grad_mult != 1.0 and features.requires_grad:
             features = features * self.feature_grad_mult + features.detach() * (1.0 - self.feature_grad_mult)
         frames = self.dropout_input(self.post_extract_proj(self.layer_norm(features.transpose(1, 2))))
-        return frames + self.conv_pos(frames)
+        if padding is not None:
+            frames = frames.masked_fill(padding[:, :, None], 0.0)
+        return frames + self.conv_pos(frames), padding
 
     def encode(self, frames: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Frame embeddings (B, N, D), with or without a class token in front -> contextual frames (B, N, D)."""
         return self.encoder(frames, padding_mask)
+
+
+def with_class_token(padding: Tensor | None) -> Tensor | None:
+    """Padding mask (B, N) of frames -> (B, 1 + N) with the class token, which is never padding."""
+    return None if padding is None else torch.cat([padding.new_zeros(len(padding), 1), padding], dim=1)

@@ -1,6 +1,5 @@
 """ECG-text matching (ETM), equation 3 of the D-BETA paper, with the release's two-class head."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,7 +9,6 @@ def etm_loss(logits: Tensor, is_aligned: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), is_aligned.long())
 
 
-def etm_counts(logits: Tensor, is_aligned: Tensor) -> tuple[int, int]:
+def etm_counts(logits: Tensor, is_aligned: Tensor) -> tuple[Tensor, int]:
     """Correct and judged pairs, for the accuracy."""
-    with torch.no_grad():
-        return int((logits.argmax(-1) == is_aligned).sum()), len(is_aligned)
+    return (logits.argmax(-1) == is_aligned).sum(), len(is_aligned)

@@ -8,16 +8,19 @@ REDUCTIONS = ("sum_per_row", "mean")
 DUPLICATES = ("ignore", "negative", "positive")
 
 
-def ets_labels(is_aligned: Tensor, report_id: Tensor, text_report_id: Tensor, duplicates: str = "ignore") -> Tensor:
+def ets_labels(
+    is_aligned: Tensor | None, report_id: Tensor, text_report_id: Tensor, duplicates: str = "ignore"
+) -> Tensor:
     """Pair labels: +1 the text belongs to the ECG, -1 it does not, 0 the pair is left out.
 
     Parameters
     ----------
-    is_aligned : Tensor, shape (B,)
-        1 where row i shows its own report, 0 where a negative was swapped in: its diagonal becomes -1.
+    is_aligned : Tensor, shape (B,), or None
+        1 where row i shows its own report, 0 where a negative was swapped in: its diagonal becomes -1. None for a block
+        of one process's ECGs and another's texts, which has no pairs of its own.
     report_id : Tensor, shape (B,)
         The ECG's own report.
-    text_report_id : Tensor, shape (B,)
+    text_report_id : Tensor, shape (C,), C = B unless `is_aligned` is None
         The report shown.
     duplicates : str
         Off-diagonal pairs where text j is word for word the report of ECG i: ``ignore`` (0), ``negative`` (-1, as the
@@ -25,14 +28,14 @@ def ets_labels(is_aligned: Tensor, report_id: Tensor, text_report_id: Tensor, du
 
     Returns
     -------
-    Tensor, shape (B, B), float32; rows are ECGs, columns texts
+    Tensor, shape (B, C), float32; rows are ECGs, columns texts
     """
     if duplicates not in DUPLICATES:
         raise ValueError(f"ets_duplicates={duplicates!r}: expected one of {', '.join(DUPLICATES)}")
     same = report_id[:, None] == text_report_id[None, :]
     value = {"ignore": 0.0, "negative": -1.0, "positive": 1.0}[duplicates]
     labels = torch.where(same, value, -1.0)
-    return labels.diagonal_scatter(2.0 * is_aligned.to(labels) - 1.0)
+    return labels if is_aligned is None else labels.diagonal_scatter(2.0 * is_aligned.to(labels) - 1.0)
 
 
 def ets_logits(ecg: Tensor, text: Tensor, scale: Tensor | float, bias: Tensor | float, normalize: bool) -> Tensor:
@@ -43,8 +46,13 @@ def ets_logits(ecg: Tensor, text: Tensor, scale: Tensor | float, bias: Tensor | 
     return scale * (ecg @ text.T) + bias
 
 
+def ets_total(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum of -log sigmoid(label * logit) over all pairs whose label is not 0."""
+    return -(functional.logsigmoid(labels * logits) * (labels != 0)).sum()
+
+
 def ets_loss(logits: Tensor, labels: Tensor, reduction: str = "sum_per_row") -> Tensor:
-    """Sigmoid loss of all pairs.
+    """Sigmoid loss of all pairs of one process.
 
     Parameters
     ----------
@@ -60,19 +68,27 @@ def ets_loss(logits: Tensor, labels: Tensor, reduction: str = "sum_per_row") -> 
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"ets_reduction={reduction!r}: expected one of {', '.join(REDUCTIONS)}")
-    counted = labels != 0
-    total = -(functional.logsigmoid(labels * logits) * counted).sum()
-    return total / (len(logits) if reduction == "sum_per_row" else counted.sum().clamp(min=1))
+    pairs = len(logits) if reduction == "sum_per_row" else (labels != 0).sum().clamp(min=1)
+    return ets_total(logits, labels) / pairs
 
 
-def retrieval_counts(logits: Tensor, report_id: Tensor, text_report_id: Tensor, is_aligned: Tensor) -> tuple[int, int]:
-    """Count ECGs whose best-scoring text of the batch is their report, word for word, among those that show it.
+def retrieval_counts(
+    logits: Tensor, report_id: Tensor, text_report_id: Tensor, is_aligned: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Count aligned ECGs whose best text is their report, word for word, and aligned texts whose best ECG is of it.
 
     Returns
     -------
-    (correct, judged) : tuple of int
+    (ecg_to_text, text_to_ecg, judged) : tuple of Tensor, scalar int64
     """
-    with torch.no_grad():
-        best = text_report_id[logits.argmax(1)]
-        judged = is_aligned.bool()
-        return int(((best == report_id) & judged).sum()), int(judged.sum())
+    judged = is_aligned.bool()
+    best_text, best_ecg = text_report_id[logits.argmax(1)], report_id[logits.argmax(0)]
+    to_text, to_ecg = best_text == report_id, best_ecg == text_report_id
+    return (to_text & judged).sum(), (to_ecg & judged).sum(), judged.sum()
+
+
+def mean_cosine(features: Tensor) -> Tensor:
+    """Mean cosine of all pairs of different rows of (B, D): near 1 when a tower has collapsed; 0 for a single row."""
+    unit = functional.normalize(features.detach().float(), dim=-1)
+    rows = len(unit)
+    return (unit.sum(0).square().sum() - unit.square().sum()) / max(rows * (rows - 1), 1)

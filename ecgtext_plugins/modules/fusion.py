@@ -61,9 +61,17 @@ class FusionLayer(nn.Module):
         self.output = _AddAndNorm(4 * width, width, dropout)
 
     def forward(
-        self, x: Tensor, other: Tensor, padding_mask: Tensor | None = None, other_padding_mask: Tensor | None = None
+        self,
+        x: Tensor,
+        other: Tensor,
+        padding_mask: Tensor | None = None,
+        other_padding_mask: Tensor | None = None,
+        query: Tensor | None = None,
     ) -> Tensor:
-        """Own stream (B, N, D) and other stream (B, M, D) -> own stream (B, N, D); masks are True at padding."""
-        x = self.attention(x, x, padding_mask)
+        """Own stream (B, N, D) and other stream (B, M, D) -> own stream (B, N, D); masks are True at padding.
+
+        `query` (B, Q, D) are the tokens of the own stream that are wanted, if not all: -> (B, Q, D).
+        """
+        x = self.attention(x if query is None else query, x, padding_mask)
         x = self.crossattention(x, other, other_padding_mask)
         return self.output(functional.gelu(self.intermediate["dense"](x)), x)

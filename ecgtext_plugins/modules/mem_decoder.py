@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ecgtext_plugins.modules.ecg_encoder import with_class_token
+from ecgtext_plugins.modules.patch_masking import MaskedPatches
+
 TABLE_LENGTH = 512  # positions in the published checkpoints' buffer, the class token's among them
 
 
@@ -63,9 +66,10 @@ class _ResidualBlock(nn.Module):
         self.mlp = _Mlp(width)
         self.ln_2 = Fp32LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, padding_mask: Tensor | None, first: int = 0) -> Tensor:
+        """(B, S, D) -> (B, S - first, D): all tokens are attended to, those from `first` on are returned."""
         h = self.ln_1(x)
-        x = x + self.attn(h, h, h, need_weights=False)[0]
+        x = x[:, first:] + self.attn(h[:, first:], h, h, key_padding_mask=padding_mask, need_weights=False)[0]
         return x + self.mlp(self.ln_2(x))
 
 
@@ -92,15 +96,47 @@ class MemDecoder(nn.Module):
         self.decoder_norm = nn.LayerNorm(width)
         self.decoder_pred = nn.Linear(width, leads * samples_per_patch)
 
-    def forward(self, x: Tensor, restore: Tensor) -> Tensor:
-        """Class token and kept tokens (B, 1 + K, D), places of all patches `restore` (B, N) -> (B, N, leads, P)."""
-        x = self.decoder_embed(x)
-        n = restore.shape[1]
-        masked = self.mask_token.to(x.dtype).expand(x.shape[0], n + 1 - x.shape[1], -1)
-        patches = torch.cat([x[:, 1:], masked], dim=1)
-        patches = patches.gather(1, restore[:, :, None].expand(-1, -1, patches.shape[-1]))
-        x = torch.cat([x[:, :1], patches], dim=1)
-        x = x + self.decoder_pos_embed(n + 1).to(x.dtype)
-        for block in self.decoder["resblocks"]:
-            x = block(x)
-        return self.decoder_pred(self.decoder_norm(x))[:, 1:].unflatten(-1, self.patch_shape)
+    def forward(
+        self, x: Tensor, masked: MaskedPatches, padding: Tensor | None = None, everything: bool = False
+    ) -> dict[str, Tensor]:
+        """Predict patches.
+
+        The tokens stay in the order of masking, each with its place's encoding: attention does not mind, and what was
+        removed stands together at the end.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, 1 + K, D)
+            Class token and kept tokens.
+        masked : MaskedPatches
+        padding : Tensor, shape (B, N), bool, optional
+            True at patches that are padding.
+        everything : bool
+            Predict all patches, in their own order; else those from the first removed one on.
+
+        Returns
+        -------
+        dict
+            ``mem_logits`` (B, R, leads, P), ``mem_places`` (B, R) which patches they are, ``mem_removed`` (B, R).
+        """
+        x, order = self.decoder_embed(x), masked.order
+        (batch, n), kept, token = order.shape, x.shape[1] - 1, self.mask_token.to(x.dtype)
+        shown, first = x[:, 1:], kept
+        if masked.kept_padding is not None:
+            shown = torch.where(masked.kept_padding[:, :, None], token, shown)
+            first = int((~masked.kept_padding).sum(1).min())
+        x = torch.cat([x[:, :1], shown, token.expand(batch, n - kept, -1)], dim=1)
+        positions = self.decoder_pos_embed(n + 1).to(x.dtype)
+        x = x + torch.cat([positions[:, :1].expand(batch, -1, -1), positions[0, 1:][order]], dim=1)
+        key_padding = None if padding is None else with_class_token(padding.gather(1, order))
+        first = 0 if everything else first
+        blocks = self.decoder["resblocks"]
+        for number, block in enumerate(blocks, start=1):
+            x = block(x, key_padding, 1 + first if number == len(blocks) else 0)
+        predicted = self.decoder_pred(self.decoder_norm(x)).unflatten(-1, self.patch_shape)
+        places = order[:, first:]
+        if everything:
+            restore = order.argsort(dim=1)
+            predicted = predicted.gather(1, restore[:, :, None, None].expand_as(predicted))
+            places = places.gather(1, restore)
+        return {"mem_logits": predicted, "mem_places": places, "mem_removed": masked.removed.gather(1, places)}

@@ -1,6 +1,5 @@
 """Masked language modelling (MLM), equation 1 of the D-BETA paper."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -8,7 +7,9 @@ IGNORED = -100
 REDUCTIONS = ("mean", "sum_per_report")
 
 
-def mlm_loss(logits: Tensor, labels: Tensor, reports: int, reduction: str = "mean") -> Tensor:
+def mlm_loss(
+    logits: Tensor, labels: Tensor, reports: int, reduction: str = "mean", count: Tensor | float | None = None
+) -> Tensor:
     """Cross-entropy of the scored tokens.
 
     Parameters
@@ -21,6 +22,8 @@ def mlm_loss(logits: Tensor, labels: Tensor, reports: int, reduction: str = "mea
         B, for the paper's reduction.
     reduction : str
         ``mean`` over the M tokens (the release) or ``sum_per_report``: their sum divided by B (the paper).
+    count : Tensor or float, optional
+        What to divide by instead of M, or B: of all processes, a process's share.
 
     Returns
     -------
@@ -32,10 +35,11 @@ def mlm_loss(logits: Tensor, labels: Tensor, reports: int, reduction: str = "mea
     if labels.numel() == 0:
         return logits.float().sum() * 0.0
     total = functional.cross_entropy(logits.float(), labels, reduction="sum")
-    return total / (labels.numel() if reduction == "mean" else reports)
+    if count is None:
+        count = labels.numel() if reduction == "mean" else reports
+    return total / count
 
 
-def mlm_counts(logits: Tensor, labels: Tensor) -> tuple[int, int]:
+def mlm_counts(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
     """Correct and scored tokens, for the accuracy."""
-    with torch.no_grad():
-        return int((logits.argmax(-1) == labels).sum()), labels.numel()
+    return (logits.argmax(-1) == labels).sum(), labels.numel()

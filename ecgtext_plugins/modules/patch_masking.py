@@ -5,13 +5,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+NORMALIZATIONS = ("lead", "patch", "none")
+
 
 class MaskedPatches(NamedTuple):
-    """Kept frames (B, K, D), `removed` (B, N) 1.0 where a patch is gone, `restore` (B, N) their places."""
+    """Kept frames (B, K, D), the patches' order (B, N): kept, removed, padding; `removed` (B, N) 1.0 where one is gone.
+
+    Rows of a padded batch may keep fewer than K: `kept_padding` (B, K) is True behind theirs (None: all keep K).
+    """
 
     kept: Tensor
+    order: Tensor
     removed: Tensor
-    restore: Tensor
+    kept_padding: Tensor | None = None
 
 
 def seeded_noise(seeds: Tensor, n: int) -> Tensor:
@@ -20,8 +26,10 @@ def seeded_noise(seeds: Tensor, n: int) -> Tensor:
     return torch.stack(rows).to(seeds.device)
 
 
-def mask_patches(frames: Tensor, mask_ratio: float, noise: Tensor | None = None) -> MaskedPatches:
-    """Keep ``int(N * (1 - mask_ratio))`` random frames of each row, in the shuffled order.
+def mask_patches(
+    frames: Tensor, mask_ratio: float, noise: Tensor | None = None, padding: Tensor | None = None
+) -> MaskedPatches:
+    """Keep ``int(n * (1 - mask_ratio))`` random frames of each row's n frames, in the shuffled order.
 
     Parameters
     ----------
@@ -30,6 +38,8 @@ def mask_patches(frames: Tensor, mask_ratio: float, noise: Tensor | None = None)
         Share of frames to remove, 0 <= ratio < 1.
     noise : Tensor, shape (B, N), optional
         The frames with the smallest noise are kept; drawn uniformly when not given.
+    padding : Tensor, shape (B, N), bool, optional
+        True at frames that are padding: neither kept nor removed.
 
     Raises
     ------
@@ -37,18 +47,32 @@ def mask_patches(frames: Tensor, mask_ratio: float, noise: Tensor | None = None)
         When nothing would be kept.
     """
     batch, n, width = frames.shape
-    keep = int(n * (1 - mask_ratio))
-    if keep < 1:
-        raise ValueError(f"mask ratio {mask_ratio} keeps none of {n} frames: expected a smaller ratio or a longer ECG")
     if noise is None:
         noise = torch.rand(batch, n, device=frames.device)
+    if padding is None:
+        kept = torch.full((batch,), int(n * (1 - mask_ratio)), device=frames.device)
+        most = fewest = int(n * (1 - mask_ratio))
+    else:
+        noise = noise.masked_fill(padding, torch.inf)
+        kept = ((~padding).sum(1).double() * (1 - mask_ratio)).long()
+        most, fewest = int(kept.max()), int(kept.min())
+    if fewest < 1:
+        found = n if padding is None else int((~padding).sum(1).min())
+        raise ValueError(
+            f"mask ratio {mask_ratio} keeps none of {found} frames: expected a smaller ratio or a longer ECG"
+        )
     order = noise.argsort(dim=1)
-    restore = order.argsort(dim=1)
-    kept = frames.gather(1, order[:, :keep, None].expand(-1, -1, width))
-    return MaskedPatches(kept, (restore >= keep).to(noise.dtype), restore)
+    removed = order.argsort(dim=1) >= kept[:, None]
+    if padding is not None:
+        removed = removed & ~padding
+    kept_padding = None if most == fewest else torch.arange(most, device=frames.device) >= kept[:, None]
+    shown = frames.gather(1, order[:, :most, None].expand(-1, -1, width))
+    return MaskedPatches(shown, order, removed.float(), kept_padding)
 
 
-def patch_targets(ecg: Tensor, samples_per_patch: int, normalize: bool = True) -> Tensor:
+def patch_targets(
+    ecg: Tensor, samples_per_patch: int, normalize: str = "lead", padding_mask: Tensor | None = None
+) -> Tensor:
     """Cut an ECG into the patches that MEM predicts.
 
     Parameters
@@ -57,16 +81,38 @@ def patch_targets(ecg: Tensor, samples_per_patch: int, normalize: bool = True) -
         Trimmed to a whole number N of patches.
     samples_per_patch : int
         P, the stem's stride.
-    normalize : bool
-        Each lead of each record to zero mean and unit (unbiased) variance over its length, as the release does.
+    normalize : str
+        To zero mean and unit (unbiased) variance: ``lead``, each lead of each record over its length, as the release
+        does; ``patch``, each lead of each patch, nearer to MAE's; ``none``.
+    padding_mask : Tensor, shape (B, T), bool, optional
+        True at padding, which the records' mean and variance leave out, as they do samples behind the last whole patch.
 
     Returns
     -------
     Tensor, shape (B, N, 12 * P), lead-major inside a patch
     """
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"mem_normalize={normalize!r}: expected one of {', '.join(NORMALIZATIONS)}")
     n = ecg.shape[-1] // samples_per_patch
     ecg = ecg[..., : n * samples_per_patch].float()
-    if normalize:
-        variance, mean = torch.var_mean(ecg, dim=-1, keepdim=True)
-        ecg = (ecg - mean) / (variance + 1e-6).sqrt()
-    return ecg.unflatten(-1, (n, samples_per_patch)).transpose(1, 2).flatten(2)
+    if normalize == "lead" and padding_mask is None:
+        ecg = _standardised(ecg)
+    elif normalize == "lead":
+        ecg = _standardised_where_real(ecg, (~padding_mask).sum(1) // samples_per_patch * samples_per_patch)
+    patches = ecg.unflatten(-1, (n, samples_per_patch))
+    if normalize == "patch":
+        patches = _standardised(patches)
+    return patches.transpose(1, 2).flatten(2)
+
+
+def _standardised(x: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(x, dim=-1, keepdim=True)
+    return (x - mean) / (variance + 1e-6).sqrt()
+
+
+def _standardised_where_real(ecg: Tensor, lengths: Tensor) -> Tensor:
+    count = lengths[:, None, None]
+    real = torch.arange(ecg.shape[-1], device=ecg.device) < count
+    mean = (ecg * real).sum(-1, keepdim=True) / count
+    variance = ((ecg - mean).square() * real).sum(-1, keepdim=True) / (count - 1)
+    return (ecg - mean) / (variance + 1e-6).sqrt()

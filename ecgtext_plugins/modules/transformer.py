@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ecgtext_plugins.modules.attention import attend
 
@@ -80,6 +81,7 @@ class TransformerEncoder(nn.Module):
     ):
         super().__init__()
         self.norm_first, self.layerdrop = norm_first, layerdrop
+        self.checkpoint_activations = False
         self.layers = nn.ModuleList(
             EncoderLayer(width, ffn, heads, dropout, attention_dropout, activation_dropout, norm_first)
             for _ in range(layers)
@@ -97,5 +99,8 @@ class TransformerEncoder(nn.Module):
         for layer in self.layers:
             if self.training and self.layerdrop > 0 and torch.rand(()).item() < self.layerdrop:
                 continue
-            x = layer(x, padding_mask)
+            if self.checkpoint_activations and self.training and torch.is_grad_enabled():
+                x = checkpoint(layer, x, padding_mask, use_reentrant=False)
+            else:
+                x = layer(x, padding_mask)
         return self.layer_norm(x) if self.norm_first else x

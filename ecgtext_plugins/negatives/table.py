@@ -1,4 +1,4 @@
-"""The table of farthest reports on disk: open it for a store and draw negatives from it."""
+"""The tables of negatives on disk: for each report the farthest ones and, if built, some of a band of similarity."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ import numpy as np
 from ecgtext_plugins.errors import BadNegatives
 
 FORMAT = 1
-TABLE, META = "farthest.npy", "meta.json"
+TABLE, BAND, META = "farthest.npy", "band.npy", "meta.json"
+BAND_EXAMPLE = "--band 0.5,0.9"
 
 
 class NegativesTable:
@@ -24,7 +25,7 @@ class NegativesTable:
 
     def __init__(self, folder: Path, meta: dict[str, Any]):
         self.folder, self.meta = folder, meta
-        self._table: np.ndarray | None = None
+        self._tables: dict[str, np.ndarray] = {}
 
     @classmethod
     def open(cls, folder: str | Path, store: Any) -> "NegativesTable":
@@ -48,32 +49,58 @@ class NegativesTable:
             )
         opened = cls(folder, meta)
         expected = (store.n_reports, meta["k"])
-        if opened.table.shape != expected or opened.table.dtype != np.int32:
-            raise BadNegatives(
-                f"{folder / TABLE} holds {opened.table.dtype} {opened.table.shape}, expected int32 {expected}; "
-                f"{remedy} --rebuild"
-            )
+        for name in (TABLE, BAND) if opened.has_band else (TABLE,):
+            table = opened._mapped(name)
+            if table.shape != expected or table.dtype != np.int32:
+                raise BadNegatives(
+                    f"{folder / name} holds {table.dtype} {table.shape}, expected int32 {expected}; {remedy} --rebuild"
+                )
         return opened
 
     @property
     def table(self) -> np.ndarray:
         """Report ids, (U, k) int32, memory-mapped; row = report id, least similar first."""
-        if self._table is None:
+        return self._mapped(TABLE)
+
+    @property
+    def has_band(self) -> bool:
+        """Whether the table was built with a band."""
+        return bool(self.meta.get("band"))
+
+    @property
+    def band(self) -> np.ndarray:
+        """Report ids of the row's band of similarity, (U, k) int32, memory-mapped, in no order.
+
+        Raises
+        ------
+        BadNegatives
+            When the table was built without a band.
+        """
+        if not self.has_band:
+            encoder = self.meta.get("text_encoder", "NAME")
+            raise BadNegatives(
+                f"negatives in {self.folder} have no band: expected {BAND} there; build it with `ecgtext negatives "
+                f"build {self.folder.parent} --text-encoder {encoder} {BAND_EXAMPLE}`"
+            )
+        return self._mapped(BAND)
+
+    def _mapped(self, name: str) -> np.ndarray:
+        if name not in self._tables:
             try:
-                self._table = np.load(self.folder / TABLE, mmap_mode="r")
+                self._tables[name] = np.load(self.folder / name, mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
                 raise BadNegatives(
-                    f"{self.folder / TABLE} cannot be read ({error}); build it again with --rebuild"
+                    f"{self.folder / name} cannot be read ({error}); build it again with --rebuild"
                 ) from error
-        return self._table
-
-    def draw(self, report_id: int, rng: np.random.Generator) -> int:
-        """Draw one of the farthest reports of `report_id`, each with equal chance; never `report_id` itself."""
-        row = self.table[report_id]
-        return int(row[rng.integers(len(row))])
+        return self._tables[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_table": None}  # a worker maps the file again
+        return self.__dict__ | {"_tables": {}}  # a worker maps the files again
+
+
+def vectors_path(folder: Path, key: str) -> Path:
+    """Return where the reports' vectors of a table are kept, named after what they depend on."""
+    return Path(folder) / f"vectors-{key}.npy"
 
 
 def read_meta(folder: Path) -> dict[str, Any] | None:

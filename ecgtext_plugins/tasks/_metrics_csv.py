@@ -19,6 +19,10 @@ COLUMNS = (
     "mlm_accuracy",
     "etm_accuracy",
     "retrieval_accuracy",
+    "text_retrieval_accuracy",
+    "ecg_cosine",
+    "text_cosine",
+    "gnorm",
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ecgtext_plugins.errors import TextEncoderUnavailable
 from ecgtext_plugins.text.encoders import load_config, load_tokenizer
+from ecgtext_plugins.text.tokenization import check_vocabulary
 
 REQUIRED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 OPTIONAL = ("special_tokens_map.json",)
@@ -16,15 +17,16 @@ HOW_LOADED = ("is_local", "local_files_only", "name_or_path")  # which transform
 def text_encoder_files(name_or_folder: str) -> dict[str, str]:
     """Return the texts of config.json, tokenizer.json, tokenizer_config.json and, if written, special_tokens_map.json.
 
-    A folder with only `spiece.model` is converted to the fast form.
+    Other forms of a tokenizer (vocab.txt, vocab.json and merges.txt, SentencePiece) are converted to tokenizer.json.
 
     Raises
     ------
     TextEncoderUnavailable
-        When the encoder cannot be found, or its tokenizer has no fast form.
+        When the encoder cannot be found, its tokenizer has no fast form, or has ids that the encoder has no rows for.
     """
     tokenizer = load_tokenizer(name_or_folder)
     config = load_config(name_or_folder)
+    check_vocabulary(tokenizer, config, str(name_or_folder))
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         config.save_pretrained(folder)

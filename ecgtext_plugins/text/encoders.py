@@ -1,19 +1,23 @@
-"""T5 text encoders and their tokenizers, by hub name or from a folder in Hugging Face's form."""
+"""Text encoders and their tokenizers, by hub name or from a folder in Hugging Face's form."""
 
+import contextlib
 import functools
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ecgtext_plugins.errors import TextEncoderUnavailable
+from ecgtext_plugins.text.families import OLD_MODEL_TYPE, check_family, check_forward, encoder_class, take_bool_masks
+from ecgtext_plugins.text.tokenization import check_own_words, check_vocabulary
 from ecgtext_plugins.text.transformers_guard import import_transformers
 
 log = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
 SCRATCH_FOLDER = "text_encoder"
+SENTENCEPIECE_FILES = ("spiece.model", "spm.model", "sentencepiece.bpe.model")  # T5, DeBERTa, XLM-RoBERTa
 PROBE_SECONDS = 5.0
 REMEDY = (
     "download it on a machine with network (`hf download NAME --local-dir FOLDER`) and give that folder, or give "
@@ -48,52 +52,121 @@ def load_tokenizer(name_or_folder: str) -> Any:
     TextEncoderUnavailable
         When it is neither a folder with a tokenizer nor a hub name that is cached or can be fetched.
     """
-    _check_convertible(Path(name_or_folder).expanduser())
-    return _load(str(name_or_folder), import_transformers().AutoTokenizer.from_pretrained)
+    name = str(name_or_folder)
+    _check_convertible(name)
+    loader = functools.partial(import_transformers().AutoTokenizer.from_pretrained, trust_remote_code=False)
+    try:
+        tokenizer = _load(name, loader)
+    except TextEncoderUnavailable:
+        _check_convertible(name)  # its files may have been fetched only now
+        raise
+    check_own_words(tokenizer, name)
+    return tokenizer
 
 
 def load_config(name_or_folder: str) -> Any:
-    """Load the ``T5Config`` of a text encoder.
+    """Load the config of a text encoder.
 
     Raises
     ------
     TextEncoderUnavailable
-        When it cannot be found or fetched, or is not of a T5.
+        When it cannot be found or fetched, or is not of a text encoder.
     """
-    config = _load(str(name_or_folder), import_transformers().AutoConfig.from_pretrained)
-    if config.model_type != "t5":
-        raise TextEncoderUnavailable(
-            f"text encoder '{name_or_folder}' is of type {config.model_type}, expected t5; give a T5 such as "
-            "google/flan-t5-small"
-        )
+    loader = functools.partial(import_transformers().AutoConfig.from_pretrained, trust_remote_code=False)
+    config = _load(str(name_or_folder), loader)
+    check_family(config, str(name_or_folder))
     return config
 
 
 def load_text_encoder(name_or_folder: str) -> Any:
-    """Load a pretrained ``T5EncoderModel``, float32, in eval mode.
+    """Load a pretrained text encoder, float32, in eval mode.
+
+    It has ``config.hidden_size``, ``config.vocab_size`` and
+    ``forward(input_ids=, attention_mask=).last_hidden_state``; weights it has no use for (decoder, pooler, heads) are
+    left aside. Attention is the fused one (SDPA) where the family has it.
 
     Raises
     ------
     TextEncoderUnavailable
-        When it cannot be found or fetched, is no T5, or lacks weights.
+        When it cannot be found or fetched, is no text encoder, lacks weights or has them in other shapes.
     """
-    load_config(name_or_folder)
-    transformers = import_transformers()
-    loader = functools.partial(transformers.T5EncoderModel.from_pretrained, output_loading_info=True)
-    model, loading = _load(str(name_or_folder), loader)
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        raise TextEncoderUnavailable(
-            f"text encoder '{name_or_folder}' lacks {len(missing)} weights, the first is {missing[0]}: its file "
-            "is incomplete or of another model; download it again"
-        )
-    return model.float().eval()
+    name = str(name_or_folder)
+    model_class, options = encoder_class(load_config(name))
+    loader = functools.partial(
+        model_class.from_pretrained, output_loading_info=True, ignore_mismatched_sizes=True, **options
+    )
+    with _errors_only():  # it would list the weights left aside; what matters is checked here
+        model, loading = _load(name, loader)
+    _check_weights(loading, name)
+    model = take_bool_masks(model.float().eval())
+    check_forward(model, name)
+    return model
+
+
+def load_text_encoder_and_tokenizer(name_or_folder: str) -> tuple[Any, Any]:
+    """Load a text encoder and its tokenizer, whose ids the encoder has embeddings for.
+
+    Raises
+    ------
+    TextEncoderUnavailable
+        As the two loaders do, and when the tokenizer has ids beyond the encoder's vocabulary.
+    """
+    tokenizer = load_tokenizer(name_or_folder)
+    check_vocabulary(tokenizer, load_config(name_or_folder), str(name_or_folder))
+    return load_text_encoder(name_or_folder), tokenizer
 
 
 def build_text_encoder(config: dict[str, Any]) -> Any:
-    """Build a ``T5EncoderModel`` from the values of a config.json; random weights by torch's global generator."""
+    """Build a text encoder from the values of a config.json; random weights by torch's global generator.
+
+    A config without `model_type` is of a T5.
+
+    Raises
+    ------
+    TextEncoderUnavailable
+        When it is not of a text encoder that the installed transformers has.
+    """
+    model_type = config.get("model_type", OLD_MODEL_TYPE)
     transformers = import_transformers()
-    return transformers.T5EncoderModel(transformers.T5Config.from_dict(dict(config)))
+    if model_type not in transformers.CONFIG_MAPPING:
+        raise TextEncoderUnavailable(
+            f"text encoder config is of type {model_type}, which transformers {transformers.__version__} does not "
+            "have; install a newer one (`pip install -U transformers`)"
+        )
+    built = transformers.CONFIG_MAPPING[model_type].from_dict(dict(config))
+    check_family(built, "config.json")
+    model_class, options = encoder_class(built)
+    model = take_bool_masks(model_class(built, **options))
+    check_forward(model, "config.json")
+    return model
+
+
+def _check_weights(loading: dict[str, Any], name: str) -> None:
+    mismatched = sorted(loading["mismatched_keys"])
+    if mismatched:
+        key, found, expected = mismatched[0]
+        raise TextEncoderUnavailable(
+            f"text encoder '{name}' has {len(mismatched)} weights of another shape than its config.json says, the "
+            f"first is {key}: {tuple(found)}, expected {tuple(expected)}; put weights and config.json of the same "
+            "model into the folder"
+        )
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise TextEncoderUnavailable(
+            f"text encoder '{name}' lacks {len(missing)} weights, the first is {missing[0]}: its file "
+            "is incomplete or of another model; download it again"
+        )
+
+
+@contextlib.contextmanager
+def _errors_only() -> Iterator[None]:
+    logging_of_transformers = import_transformers().utils.logging
+    level = logging_of_transformers.get_verbosity()
+    logging_of_transformers.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging_of_transformers.set_verbosity(level)
 
 
 def _load(name: str, loader: Callable[..., Any]) -> Any:
@@ -128,21 +201,42 @@ def _local(folder: str, loader: Callable[..., Any]) -> Any:
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise TextEncoderUnavailable(
             f"text encoder folder {folder} cannot be loaded: {_first_line(error)}; expected config.json, tokenizer "
-            f"files and weights of one T5; {REMEDY}"
+            f"files and weights of one encoder; {REMEDY}"
         ) from error
 
 
-def _check_convertible(folder: Path) -> None:
-    """Refuse a folder with only spiece.model where its converter is not installed: transformers misnames the cause."""
-    if not (folder / "spiece.model").is_file() or (folder / "tokenizer.json").is_file():
+def _check_convertible(name_or_folder: str) -> None:
+    """Refuse files with only a SentencePiece model where its converter is not installed.
+
+    transformers itself would misname the cause.
+    """
+    folder = _files_folder(name_or_folder)
+    if folder is None:
+        return
+    found = [name for name in SENTENCEPIECE_FILES if (folder / name).is_file()]
+    if not found or (folder / "tokenizer.json").is_file():
         return
     packages = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
     missing = [package for module, package in packages.items() if not _is_installed(module)]
     if missing:
         raise TextEncoderUnavailable(
-            f"text encoder folder {folder} has spiece.model but no tokenizer.json, and converting it needs "
+            f"text encoder '{name_or_folder}' has {found[0]} but no tokenizer.json, and converting it needs "
             f"{' and '.join(missing)}; run `pip install {' '.join(missing)}` or add the model's tokenizer.json"
         )
+
+
+def _files_folder(name: str) -> Path | None:
+    """Return the folder itself, or that of a hub name in the local cache; None when it is not cached."""
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+
+    if _is_folder_name(name):
+        return Path(name).expanduser()
+    try:
+        config = huggingface_hub.try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # no hub can have the name; _load says so
+        return None
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def _is_installed(module: str) -> bool:

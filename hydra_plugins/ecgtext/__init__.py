@@ -14,7 +14,7 @@ class EcgTextSearchPathPlugin(SearchPathPlugin):
         """Register with fairseq and put the shipped training recipes on hydra's search path.
 
         fairseq gives its schema only to the config named on the command line and not to one inside a folder, so each
-        recipe (`dbeta/pretraining/base`) gets it here.
+        recipe (`dbeta/pretraining/base`) gets it here. Launcher settings (`run_config`) are parts, not recipes.
         """
         if "fairseq" not in sys.modules:
             return
@@ -26,6 +26,8 @@ class EcgTextSearchPathPlugin(SearchPathPlugin):
         ecgtext_plugins.register_all()
         root = recipes_root() / "examples"
         for recipe in root.rglob("*.yaml"):
+            if recipe.parent.name == "run_config":
+                continue
             group = recipe.parent.relative_to(root).as_posix()
             ConfigStore.instance().store(group=group, name=recipe.stem, node=FairseqConfig)
         search_path.append(provider="ecgtext", path=f"file://{root}")

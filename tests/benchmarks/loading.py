@@ -14,6 +14,7 @@ from synthetic_store import WORDS, write_store
 from timing import medians, peak_memory_mb
 
 from ecgtext_plugins.data.ecg_text_dataset import EcgTextDataset, EcgTextOptions
+from ecgtext_plugins.negatives.sampler import NegativeSampler
 from ecgtext_plugins.negatives.table import NegativesTable
 from ecgtext_plugins.store.manifest import Manifest, read_manifest
 from ecgtext_plugins.text.encoders import load_tokenizer
@@ -65,12 +66,12 @@ def run(store: Path, repeats: int) -> None:
     print(f"peak memory {peak_memory_mb():,.0f} MB")
 
 
-def random_negatives(store: Path, n_reports: int) -> NegativesTable:
-    """Make a table of 64 random reports for each: drawing from it costs what drawing from a real one does."""
+def random_negatives(store: Path, n_reports: int) -> NegativeSampler:
+    """Make a sampler with a table of 64 random reports for each: its draws cost what those of a real one do."""
     folder = store / "negatives"
     folder.mkdir()
     np.save(folder / "farthest.npy", np.random.default_rng(0).integers(0, n_reports, (n_reports, 64), dtype=np.int32))
-    return NegativesTable(folder, {})
+    return NegativeSampler(np.arange(n_reports), NegativesTable(folder, {}))
 
 
 def in_batches(order: list[int]) -> list[list[int]]:

@@ -1,12 +1,15 @@
 """The registered criteria on a batch: each is its loss, their sum is D-BETA's, weight 0 is not computed."""
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 import ecgtext_plugins
+from ecgtext_plugins.data.text_plan import text_plan
 from ecgtext_plugins.errors import BadConfig
-from ecgtext_plugins.modules.dbeta import DBeta, DBetaConfig
+from ecgtext_plugins.modules.dbeta import DBeta
+from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 from ecgtext_plugins.text.encoders import build_text_encoder
 
 SIZES = {
@@ -48,12 +51,14 @@ def sample():
             "ecg_padding_mask": None,
             "text": torch.randint(3, 50, (4, 7), generator=rng),
             "text_padding_mask": torch.zeros(4, 7, dtype=torch.bool),
+            "text_plan": text_plan(np.full(4, 7), np.arange(4), labels.numpy(), groups=1),
         },
         "target": {
             "ecg_original": original,
             "lead_mask": hidden,
             "patch_seed": torch.arange(4),
             "mlm_labels": labels,
+            "mlm_scored": labels[labels != -100],
             "is_aligned": torch.tensor([1, 0, 1, 1]),
             "report_id": torch.tensor([5, 6, 5, 8]),
             "text_report_id": torch.tensor([5, 9, 5, 8]),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from ecgtext_plugins.data.ecg_batch import StoredEcg, stored_ecg
 from ecgtext_plugins.data.ecg_text_dataset import EcgTextDataset, EcgTextOptions
 from ecgtext_plugins.errors import BadManifest
+from ecgtext_plugins.negatives.sampler import NegativeSampler
 from ecgtext_plugins.negatives.table import NegativesTable
 from ecgtext_plugins.store.manifest import read_manifest
 from ecgtext_plugins.text.encoders import load_tokenizer
@@ -18,7 +20,8 @@ from ecgtext_plugins.text.encoders import load_tokenizer
 def parts(demo_data):
     manifest = read_manifest(demo_data / "manifests" / "train.tsv")
     negatives = NegativesTable.open(demo_data / "negatives", manifest.store)
-    return manifest, load_tokenizer(str(demo_data / "text_encoder")), negatives
+    candidates = np.unique(manifest.store.column("report_id")[manifest.rows])
+    return manifest, load_tokenizer(str(demo_data / "text_encoder")), NegativeSampler(candidates, negatives)
 
 
 def dataset(parts, **options):
@@ -58,13 +61,62 @@ def test_contract(parts):
     assert (net["ecg"][hidden] == 0).all()
     assert torch.equal(net["ecg"][~hidden], target["ecg_original"][~hidden])
     assert target["ecg_original"].abs().sum(-1).min() > 0
-    row = parts[0].rows[5]
-    assert np.array_equal(target["ecg_original"][5].numpy(), parts[0].store.signal_mv(row))
+    for place in range(16):
+        row = parts[0].rows[int(sample["id"][place])]
+        assert np.array_equal(target["ecg_original"][place].numpy(), parts[0].store.signal_mv(row))
+    lengths = (~net["text_padding_mask"]).sum(1)
+    assert torch.equal(lengths, lengths.sort().values) and sorted(sample["id"].tolist()) == list(range(16))
+    assert torch.equal(target["mlm_scored"], target["mlm_labels"][target["mlm_labels"] >= 0])
+
+
+def test_copies_of_a_report_share_its_masks_and_are_encoded_once(parts):
+    """Rows that show the same report, own or as a negative, in a batch made of a few reports."""
+    report = parts[0].store.column("report_id")[parts[0].rows]
+    common = np.bincount(report).argsort()[-3:]
+    indices = [int(i) for i in np.flatnonzero(np.isin(report, common))[:12]]
+    sample = batch(dataset(parts, mlm_prob=0.5), indices)
+    plan, shown, text = (
+        sample["net_input"]["text_plan"],
+        sample["target"]["text_report_id"],
+        sample["net_input"]["text"],
+    )
+    assert len(plan["rows"]) == len(set(shown.tolist())) < len(indices)
+    assert torch.equal(shown[plan["rows"]][plan["place"]], shown)
+    assert torch.equal(text[plan["rows"]][plan["place"]], text)
+    each = batch(dataset(parts, mlm_prob=0.5, distinct_reports_once=False), indices)
+    assert len(each["net_input"]["text_plan"]["rows"]) == len(indices)
+    assert not torch.equal(each["net_input"]["text"], text)
+
+
+def test_ecgs_of_several_lengths_are_padded_or_cropped(parts):
+    manifest = parts[0]
+    ecgs = [StoredEcg(stored_ecg(manifest, i).values[:, :n], 0.005) for i, n in enumerate((300, 200, 120))]
+    padded = dataset(parts, lead_mask_prob=0.0).ecg_batch([0, 1, 2], ecgs)
+    assert padded["ecg"].shape == (3, 12, 300)
+    assert (~padded["padding"]).sum(1).tolist() == [300, 200, 120]
+    for place, ecg in enumerate(ecgs):
+        n = ecg.values.shape[1]
+        alone = dataset(parts, lead_mask_prob=0.0).ecg_batch([place], [ecg])
+        assert alone["padding"] is None
+        assert torch.equal(padded["ecg_original"][place, :, :n], alone["ecg_original"][0])
+        assert not padded["ecg"][place, :, n:].any() and not padded["padding"][place, :n].any()
+    cropped = dataset(parts, pad_ecgs=False).ecg_batch([0, 1, 2], ecgs)
+    assert cropped["ecg"].shape == (3, 12, 120) and cropped["padding"] is None
+    both = dataset(parts, crop_samples=150).ecg_batch([0, 1, 2], ecgs)
+    assert (~both["padding"]).sum(1).tolist() == [150, 150, 120]
+
+
+def test_conditional_lead_masks(parts):
+    hidden = torch.cat(
+        [batch(dataset(parts, lead_mask_condition=(4, 5)), epoch=e)["target"]["lead_mask"] for e in range(40)]
+    )
+    assert (hidden[:, :6].sum(1) == 4).all() and (hidden[:, 6:].sum(1) == 5).all()
+    assert torch.allclose(hidden.float().mean(0), torch.tensor([4 / 6] * 6 + [5 / 6] * 6), atol=0.1)
 
 
 def test_swapped_text_survives_masking(parts):
     """The release loses the swap when it masks; here, undoing the mask gives the swapped report's own ids."""
-    data = dataset(parts, mlm_on_negatives=True)
+    data = dataset(parts, score_negatives=True)
     tokenizer, store = parts[1], parts[0].store
     sample = batch(data)
     target, text = sample["target"], sample["net_input"]["text"]
@@ -99,8 +151,9 @@ def test_draws_depend_on_seed_epoch_and_index_alone(parts):
     for other in (batch(data, epoch=2), batch(dataset(parts, seed=2))):
         assert not torch.equal(first["target"]["lead_mask"], other["target"]["lead_mask"])
         assert not torch.equal(first["target"]["text_report_id"], other["target"]["text_report_id"])
-    reordered = batch(data, (3, 2, 1, 0))
-    assert torch.equal(reordered["target"]["lead_mask"], first["target"]["lead_mask"][[3, 2, 1, 0]])
+    few, rows = batch(data, (3, 2, 1, 0)), {int(index): row for row, index in enumerate(first["id"])}
+    places = [rows[int(index)] for index in few["id"]]
+    assert torch.equal(few["target"]["lead_mask"], first["target"]["lead_mask"][places])
 
 
 def test_crop_and_shuffled_reports(parts):
@@ -122,7 +175,7 @@ def test_crop_and_shuffled_reports(parts):
 
 def test_refusals(parts):
     manifest, tokenizer, negatives = parts
-    with pytest.raises(ValueError, match="needs a table of negatives"):
+    with pytest.raises(ValueError, match="needs a sampler of negatives"):
         EcgTextDataset(manifest, tokenizer, EcgTextOptions(), None)
     empty = dataclasses.replace(manifest, rows=manifest.rows[:0], n_samples=manifest.n_samples[:0], starts=None)
     with pytest.raises(BadManifest, match="lists no record"):

@@ -6,7 +6,8 @@ import torch
 from omegaconf import OmegaConf
 
 import ecgtext_plugins
-from ecgtext_plugins.modules.dbeta import DBeta, DBetaConfig
+from ecgtext_plugins.modules.dbeta import DBeta
+from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 from ecgtext_plugins.text.encoders import build_text_encoder
 
 

@@ -1,9 +1,13 @@
 """D-BETA as a module: sizes, switches, gradients."""
 
+import numpy as np
 import pytest
 import torch
 
-from ecgtext_plugins.modules.dbeta import HEADS, DBeta, DBetaConfig
+from ecgtext_plugins.data.text_plan import text_plan
+from ecgtext_plugins.modules.dbeta import HEADS, DBeta
+from ecgtext_plugins.modules.dbeta_config import DBetaConfig
+from ecgtext_plugins.modules.mem_loss import mem_loss
 from ecgtext_plugins.text.encoders import build_text_encoder
 
 TINY = {
@@ -105,10 +109,105 @@ def test_heads_compute_only_what_they_need():
         out = model(**batch, heads=(head,), mask_noise=noise)
         assert torch.equal(out[f"{head}_logits"], everything[f"{head}_logits"])
         assert not {f"{name}_logits" for name in HEADS if name != head} & set(out)
-    positions = torch.zeros(3, 9, dtype=torch.bool)
-    positions[0, 2] = positions[1, 4] = True
-    chosen = model(**batch, heads=("mlm",), mask_noise=noise, mlm_positions=positions)["mlm_logits"]
-    assert torch.allclose(chosen, everything["mlm_logits"][positions], atol=1e-6)
+
+
+def planned_batch():
+    """Rows by length, the second a copy of the first; tokens scored in three rows, the same ones in copies."""
+    lengths = np.array([4, 4, 5, 9])
+    batch = tiny_batch(rows=4)
+    batch["text"][1] = batch["text"][0]
+    batch["text_padding_mask"] = torch.arange(9) >= torch.from_numpy(lengths)[:, None]
+    batch["text"] = batch["text"].masked_fill(batch["text_padding_mask"], 0)
+    labels = np.full((4, 9), -100)
+    labels[0, 2] = labels[1, 2] = labels[2, 1] = labels[3, 3] = labels[3, 7] = 5
+    return batch, labels, text_plan(lengths, np.array([0, 0, 1, 2]), labels, groups=3)
+
+
+@pytest.mark.parametrize("mem_layer", [1, 2])
+def test_a_plan_changes_no_loss_and_no_gradient(mem_layer):
+    """Less padding, copies encoded once, and the last fusion layer only where heads read, against all of it."""
+    model, (batch, labels, plan) = tiny_model(mem_layer=mem_layer, initializer_range=0.2).eval(), planned_batch()
+    assert len(plan["groups"]) == 3 and len(plan["rows"]) == 3
+    noise = torch.rand(4, 25, generator=torch.Generator().manual_seed(2))
+    scored, target = torch.from_numpy(labels != -100), torch.randn(4, 25, 12 * 8)
+
+    def loss_and_gradients(text_plan):
+        model.zero_grad()
+        out = model(**batch, mask_noise=noise, text_plan=text_plan)
+        mlm = out["mlm_logits"] if text_plan else out["mlm_logits"][scored]
+        mem = mem_loss(out["mem_logits"], target, out["mem_removed"], places=out["mem_places"])
+        pairs = out["ecg_features"] @ out["text_features"].T
+        loss = mlm.square().sum() + mem + out["etm_logits"].square().sum() + pairs.square().sum()
+        loss.backward()
+        return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+    (planned, gradients), (whole, expected) = loss_and_gradients(plan), loss_and_gradients(None)
+    assert torch.allclose(planned, whole, rtol=1e-5)
+    for name, gradient in expected.items():
+        atol = 1e-5 * max(gradient.abs().max(), 1.0)  # a key's bias has no effect, hence rounding errors for gradients
+        assert torch.allclose(gradients[name], gradient, rtol=1e-4, atol=atol), name
+
+
+def test_padded_ecgs_have_the_outputs_that_they_have_alone():
+    """Through stem, norm, positional convolution, masking, encoder, fusion and decoder."""
+    model, batch = tiny_model(initializer_range=0.2).eval(), tiny_batch()
+    lengths, noise = (200, 131, 88), torch.rand(3, 25, generator=torch.Generator().manual_seed(5))
+    batch["ecg_padding_mask"] = torch.stack([torch.arange(200) >= n for n in lengths])
+    batch["ecg"] = batch["ecg"].masked_fill(batch["ecg_padding_mask"][:, None], 7.0)  # whatever stands there
+    out = model(**batch, mask_noise=noise)
+    features = model.encode_ecg(batch["ecg"], batch["ecg_padding_mask"])
+    for row, n in enumerate(lengths):
+        one = slice(row, row + 1)
+        own = {"ecg": batch["ecg"][one, :, :n], "text": batch["text"][one]}
+        own["text_padding_mask"] = batch["text_padding_mask"][one]
+        alone = model(**own, mask_noise=noise[one, : n // 8])
+        for name in ("ecg_features", "text_features", "mlm_logits", "etm_logits"):
+            assert torch.allclose(out[name][one], alone[name], atol=1e-5), name
+        assert torch.allclose(out["mem_logits"][row, : n // 8], alone["mem_logits"][0], atol=1e-5)
+        assert torch.equal(out["mem_removed"][row, : n // 8], alone["mem_removed"][0])
+        assert not out["mem_removed"][row, n // 8 :].any()
+        assert torch.allclose(features[one], model.encode_ecg(own["ecg"]), atol=1e-5)
+    planned = model(**batch, mask_noise=noise, text_plan=text_plan_of_three())
+    target = torch.randn(3, 25, 96)
+    losses = [
+        mem_loss(o["mem_logits"], target, o["mem_removed"], places=o["mem_places"]).item() for o in (out, planned)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def text_plan_of_three():
+    return text_plan(np.array([9, 9, 9]), np.arange(3), np.full((3, 9), -100), groups=1)
+
+
+def test_checkpointed_activations_change_nothing():
+    batch, _, plan = planned_batch()
+    results = []
+    for checkpoint_activations in (False, True):
+        model = tiny_model(checkpoint_activations=checkpoint_activations).train()
+        torch.manual_seed(3)
+        out = model(**batch, mask_noise=torch.rand(4, 25), text_plan=plan)
+        (out["mlm_logits"].square().mean() + out["etm_logits"].square().mean() + out["mem_logits"].mean()).backward()
+        results.append([p.grad for p in model.parameters() if p.grad is not None])
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_compiled_layers_compute_the_same():
+    batch, _, plan = planned_batch()
+    noise = torch.rand(4, 25, generator=torch.Generator().manual_seed(2))
+    plain, compiled = tiny_model().eval(), tiny_model(compile_layers=True).eval()
+    assert set(plain.state_dict()) == set(compiled.state_dict())
+    ours, theirs = (model(**batch, mask_noise=noise, text_plan=plan) for model in (compiled, plain))
+    for name, value in theirs.items():
+        assert torch.allclose(ours[name], value, atol=1e-5), name
+
+
+def test_a_batch_of_one():
+    model = tiny_model().train()
+    out = model(**{name: value[:1] for name, value in tiny_batch().items()})
+    out["mem_logits"].square().mean().backward()
+    assert all(torch.isfinite(value).all() for value in out.values() if isinstance(value, torch.Tensor))
 
 
 def test_gain_and_lead_offsets_do_not_change_the_features():
@@ -135,8 +234,10 @@ def test_refusals():
     model, batch = tiny_model(), tiny_batch()
     with pytest.raises(ValueError, match="unknown heads \\['itm'\\]"):
         model(**batch, heads=("itm",))
-    with pytest.raises(ValueError, match="padded ECGs"):
+    with pytest.raises(ValueError, match="an ECG of 0 samples is too short"):
         model(**batch, ecg_padding_mask=torch.ones(3, 200, dtype=torch.bool))
+    with pytest.raises(ValueError, match="text_lr_factor=0"):
+        tiny_model(text_lr_factor=0.0)
     with pytest.raises(ValueError, match="mem_layer=3"):
         tiny_model(mem_layer=3)
     with pytest.raises(ValueError, match=r"layer \(16, 5, 3\) whose kernel is not its stride"):

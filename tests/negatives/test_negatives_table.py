@@ -10,7 +10,7 @@ import pytest
 
 from ecgtext_plugins.errors import BadNegatives, TextEncoderUnavailable
 from ecgtext_plugins.negatives import build
-from ecgtext_plugins.negatives.build import build_negatives
+from ecgtext_plugins.negatives.build import NegativesOptions
 from ecgtext_plugins.negatives.embedding import embed_texts
 from ecgtext_plugins.negatives.table import NegativesTable
 from ecgtext_plugins.text.encoders import load_text_encoder, load_tokenizer
@@ -38,6 +38,22 @@ class FakeStore:
         return REPORTS[report_id]
 
 
+def build_negatives(folder, encoder, rebuild=False, **options):
+    return build.build_negatives(folder, encoder, NegativesOptions(**options), rebuild=rebuild)
+
+
+def tables(store):
+    """Names of the files beside the vectors."""
+    return sorted(path.name for path in (store.folder / "negatives").iterdir() if not path.name.startswith("vectors-"))
+
+
+def forbid_embedding(monkeypatch):
+    def embed(*args):
+        raise AssertionError("embeds again")
+
+    monkeypatch.setattr(build, "embed_texts", embed)
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     store = FakeStore(tmp_path)
@@ -62,7 +78,10 @@ def test_table_equals_brute_force_over_the_train_reports(store):
         assert table[report].tolist() == expected
     assert (meta["k"], meta["k_asked"], meta["n_reports"], meta["n_candidates"]) == (2, 2, 8, 4)
     assert json.loads((store.folder / "negatives" / "meta.json").read_text()) == meta
-    assert sorted(path.name for path in (store.folder / "negatives").iterdir()) == ["farthest.npy", "meta.json"]
+    assert tables(store) == ["farthest.npy", "meta.json"]
+    kept = np.load(store.folder / "negatives" / f"vectors-{meta['vectors_key']}.npy")
+    np.testing.assert_array_equal(kept, vectors.astype(np.float32))
+    assert meta["precision"] == "float32" and meta["search"] == "exact" and meta["recall"] is None
 
 
 def test_asking_for_more_than_there_are_keeps_all_others(store):
@@ -142,15 +161,87 @@ def test_bad_arguments(store, tmp_path):
         build_negatives(store.folder, str(tmp_path / "nothing"))
 
 
-def test_draws_are_uniform_over_the_row_and_a_function_of_the_generator(store):
-    build_negatives(store.folder, "scratch", k=3)
-    table = NegativesTable.open(store.folder / "negatives", store)
-    draws = [table.draw(5, np.random.default_rng([1, index])) for index in range(3000)]
-    assert draws == [table.draw(5, np.random.default_rng([1, index])) for index in range(3000)]
-    values, counts = np.unique(draws, return_counts=True)
-    assert sorted(values) == sorted(table.table[5]) and type(draws[0]) is int
-    chi_square = ((counts - 1000) ** 2 / 1000).sum()
-    assert chi_square < 13.8  # 0.1 % quantile for two degrees of freedom
+def test_band_is_added_and_kept_without_embedding_again(store, monkeypatch):
+    first, _ = build_negatives(store.folder, "scratch", k=2)
+    farthest = store.folder / "negatives" / "farthest.npy"
+    stamp = farthest.stat().st_mtime_ns
+    with pytest.raises(BadNegatives, match=f"have no band: .*build {store.folder} --text-encoder scratch --band 0.5"):
+        NegativesTable.open(store.folder / "negatives", store).band  # noqa: B018
+    forbid_embedding(monkeypatch)
+    meta, built = build_negatives(store.folder, "scratch", k=2, band=(0.5, 1.0), seed=3)
+    assert built and meta == first | {"band": {"low": 0.5, "high": 1.0, "seed": 3}}
+    assert farthest.stat().st_mtime_ns == stamp
+    opened = NegativesTable.open(store.folder / "negatives", store)
+    vectors = np.load(store.folder / "negatives" / f"vectors-{meta['vectors_key']}.npy").astype(np.float64)
+    for report, row in enumerate(opened.band):
+        others = [candidate for candidate in (1, 3, 4, 6) if candidate != report]
+        similar = vectors[others] @ vectors[report]
+        assert set(row) <= {other for other, s in zip(others, similar, strict=True) if s >= np.median(similar) - 1e-6}
+    for same in ({"band": (0.5, 1.0), "seed": 3}, {}, {"seed": 7}):
+        assert build_negatives(store.folder, "scratch", k=2, **same) == (meta, False)
+    assert build_negatives(store.folder, "scratch", k=2, band=(0.5, 1.0), seed=4)[1] is True
+    np.save(store.folder / "negatives" / "band.npy", np.zeros((8, 5), dtype=np.int32))
+    with pytest.raises(BadNegatives, match=r"band.npy holds int32 \(8, 5\), expected int32 \(8, 2\)"):
+        NegativesTable.open(store.folder / "negatives", store)
+
+
+def test_a_band_of_other_inputs_goes(store, caplog):
+    build_negatives(store.folder, "scratch", k=2, band=(0.0, 1.0))
+    meta, built = build_negatives(store.folder, "scratch", k=1)
+    assert built and meta["band"] is None and tables(store) == ["farthest.npy", "meta.json"]
+    assert "give --band to build it again" in caplog.text
+
+
+def test_hub_cap_and_precision_are_inputs(store):
+    free, _ = build_negatives(store.folder, "scratch", k=2)
+    capped, built = build_negatives(store.folder, "scratch", k=2, hub_cap=4)
+    assert built and capped["hub_cap"] == 4 and capped["vectors_key"] == free["vectors_key"]
+    table = np.load(store.folder / "negatives" / "farthest.npy")
+    np.testing.assert_array_equal(np.bincount(table.ravel())[[1, 3, 4, 6]], 4)
+    assert build_negatives(store.folder, "scratch", k=2, hub_cap=4) == (capped, False)
+    half, built = build_negatives(store.folder, "scratch", k=2, bf16=True)
+    assert built and half["precision"] == "bfloat16" and half["vectors_key"] != free["vectors_key"]
+    assert len(list((store.folder / "negatives").glob("vectors-*.npy"))) == 1
+
+
+def test_build_killed_in_the_search_does_not_embed_again(store, monkeypatch):
+    expected, _ = build_negatives(store.folder, "scratch", k=2, rebuild=True)
+    before = (store.folder / "negatives" / "farthest.npy").read_bytes()
+
+    def killed(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "farthest_candidates", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_negatives(store.folder, "scratch", k=2, rebuild=True)
+    assert (store.folder / "negatives" / "farthest.npy").read_bytes() == before  # still whole
+    (store.folder / "negatives" / "meta.json").unlink()
+    forbid_embedding(monkeypatch)
+    assert build_negatives(store.folder, "scratch", k=2) == (expected, True)
+    assert (store.folder / "negatives" / "farthest.npy").read_bytes() == before
+
+
+def test_approximate_search_writes_its_recall(store):
+    meta, _ = build_negatives(store.folder, "scratch", k=2, approximate="always")
+    assert meta["search"] == "ivf" and meta["recall"] == 1.0  # one cell
+    assert build_negatives(store.folder, "scratch", k=2)[0]["search"] == "exact"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seed": -1}, "seed -1 is negative"),
+        ({"approximate": "often"}, "approximate 'often': expected one of auto, never, always"),
+        ({"approximate": "always", "hub_cap": 8}, "a hub cap needs the exact search"),
+        ({"band": (0.9, 0.5)}, "band 0.9,0.5 is no range of quantiles"),
+        ({"k": 2, "hub_cap": 3}, "but 8 reports need 2 each; give --hub-cap 4 or more"),
+    ],
+)
+def test_options_that_do_not_fit(store, options, sentence):
+    with pytest.raises(BadNegatives, match=sentence):
+        build_negatives(store.folder, "scratch", **options)
+    assert not (store.folder / "negatives").exists()
 
 
 def test_pickles_without_its_content(store):

@@ -85,3 +85,23 @@ def test_stopped_run_continues_and_gives_the_same(encoder_and_tokenizer, tmp_pat
     again = embed_texts(encoder, tokenizer, TEXTS, parts_folder=tmp_path)
     assert len(calls) == 4  # three parts, the first of which was kept, and the one that stopped
     np.testing.assert_array_equal(again, expected)
+
+
+def test_another_family_of_encoders(encoder_and_tokenizer):
+    """BERT names its width otherwise than T5."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = encoder_and_tokenizer[1]
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    bert = transformers.BertModel(transformers.BertConfig(vocab_size=len(tokenizer), **sizes)).eval()
+    vectors = embed_texts(bert, tokenizer, TEXTS, batch_size=3)
+    expected = np.stack([one_by_one(bert, tokenizer, text) for text in TEXTS])
+    np.testing.assert_allclose(vectors, expected, atol=2e-6)
+
+
+def test_bf16_is_close_and_of_length_one(encoder_and_tokenizer):
+    exact = embed_texts(*encoder_and_tokenizer, TEXTS)
+    half = embed_texts(*encoder_and_tokenizer, TEXTS, bf16=True)
+    assert half.dtype == np.float32 and (half != exact).any()
+    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, atol=1e-6)
+    assert ((half * exact).sum(axis=1) > 0.995).all()

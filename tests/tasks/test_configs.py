@@ -9,7 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = sorted(path.relative_to(ROOT) for path in (ROOT / "examples").rglob("*.yaml"))
+YAMLS = sorted(path.relative_to(ROOT) for path in (ROOT / "examples").rglob("*.yaml"))
+RECIPES = [path for path in YAMLS if path.parent.name != "run_config"]
 GROUPS = ["task=ecg_text_pretraining", "model=dbeta", "criterion=dbeta"]
 OURS = ("task", "model", "criterion", "optimizer", "lr_scheduler")
 
@@ -67,14 +68,19 @@ def test_recipes_are_there():
     assert {path.stem for path in RECIPES} >= {"base", "demo"}
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+@pytest.mark.parametrize(
+    "recipe",
+    [path if path.stem in ("base", "demo") else pytest.param(path, marks=pytest.mark.slow) for path in RECIPES],
+    ids=str,
+)
 def test_shipped_yaml_composes_to_itself_and_names_every_key(recipe):
     """Each value of the file arrives, each key of the groups is in the file, and no value is an absolute path."""
     body = load(ROOT / recipe)
     defaults = body.pop("defaults")
     hydra = body.pop("hydra")
-    assert defaults[-1] == "_self_"
-    assert {f"/{key}": body[key]["_name"] for key in OURS} == {k: v for d in defaults[:-1] for k, v in d.items()}
+    launcher = "run_config" if recipe.parent.name == "pretraining" else "/dbeta/pretraining/run_config"
+    assert defaults[-2:] == ["_self_", {launcher: "cpu"}]
+    assert {f"/{key}": body[key]["_name"] for key in OURS} == {k: v for d in defaults[:-2] for k, v in d.items()}
     assert hydra["job"]["chdir"] is False and not Path(hydra["run"]["dir"]).is_absolute()
     config = composed("--config-dir", recipe.parent, "--config-name", recipe.stem, "task.data=DATA/manifests")
     for group, values in body.items():
@@ -91,3 +97,58 @@ def test_recipes_resolve_by_name_without_a_folder(tmp_path):
     config = composed("--config-name", "dbeta/pretraining/demo", "task.data=DATA/manifests", cwd=tmp_path)
     folder = ROOT / "examples/dbeta/pretraining"
     assert config == composed("--config-dir", folder, "--config-name", "demo", "task.data=DATA/manifests", cwd=tmp_path)
+
+
+ABLATIONS = {
+    "table6_without_n3s": {"task.negative_strategy": "random"},
+    "table6_flan_t5_only": {"task.negative_strategy": "random", "criterion.ets_weight": 0.0},
+    "table6_none": {
+        "task.negative_strategy": "random",
+        "criterion.ets_weight": 0.0,
+        "task.text_encoder": "bert-base-uncased",
+    },
+    "table7_bert": {"task.text_encoder": "bert-base-uncased"},
+    "table7_deberta": {"task.text_encoder": "microsoft/deberta-v3-base"},
+    "table7_medcpt": {"task.text_encoder": "ncbi/MedCPT-Query-Encoder"},
+    "table8_1_layers": {"model.encoder_layers": 1},
+    "table8_4_layers": {"model.encoder_layers": 4},
+    "table12_without_etm": {"criterion.etm_weight": 0.0},
+    "table13_without_mlm_mem": {"criterion.mlm_weight": 0.0, "criterion.mem_weight": 0.0},
+    "release": {
+        "task.mlm_on_negatives": "score",
+        "model.text_attention_mask": False,
+        "criterion.ets_reduction": "mean",
+        "criterion.ets_duplicates": "negative",
+        "criterion.mem_target": "input",
+    },
+}
+
+
+def test_ablations_differ_from_the_published_recipe_in_what_they_are_named_for():
+    base = load(ROOT / "examples/dbeta/pretraining/base.yaml")
+    found = {path.stem: load(ROOT / path) for path in RECIPES if path.stem not in ("base", "demo")}
+    assert set(found) == set(ABLATIONS)
+    for name, recipe in found.items():
+        changes = {
+            f"{group}.{key}": value
+            for group in set(recipe) - {"defaults", "hydra"}
+            for key, value in recipe[group].items()
+            if value != base[group][key]
+        }
+        assert changes == ABLATIONS[name] and set(recipe) == set(base)
+        assert recipe["hydra"]["run"]["dir"] == f"runs/dbeta_{name}"
+
+
+def test_launchers_change_the_launch_alone(tmp_path):
+    arguments = "--config-dir", ROOT / "examples/dbeta/pretraining", "--config-name", "base", "task.data=DATA"
+    plain = composed(*arguments, cwd=tmp_path)
+    gpu = composed(*arguments, "run_config=gpu", cwd=tmp_path)
+    torchrun = composed(*arguments, "run_config=torchrun", cwd=tmp_path)
+    slurm = composed(*arguments, "run_config=slurm", cwd=tmp_path)
+    assert gpu["task"]["bf16_autocast"] and gpu["model"]["compile_layers"] and gpu["dataset"]["num_workers"] == 8
+    assert torchrun["distributed_training"]["distributed_init_method"] == "env://"
+    assert slurm["distributed_training"]["distributed_port"] == 29671
+    for config in (gpu, torchrun, slurm):
+        assert {key: config[key] for key in ("criterion", "optimizer", "lr_scheduler", "optimization")} == {
+            key: plain[key] for key in ("criterion", "optimizer", "lr_scheduler", "optimization")
+        }

@@ -118,17 +118,28 @@ class Malicious:
         return os.system, (f"touch {self.target}",)
 
 
-@pytest.mark.parametrize("kind", ["truncated", "malicious", "other_data"])
-def test_a_run_does_not_continue_from_a_bad_checkpoint(run, demo_data, tmp_path, kind):
+def test_a_run_continues_from_the_newest_whole_checkpoint(run, demo_data, tmp_path):
+    """fairseq copies to checkpoint_last.pt, so that a kill can leave half of it."""
     out = tmp_path / "out"
     out.mkdir()
     whole = (run / "checkpoint_last.pt").read_bytes()
+    (out / "checkpoint_1_5.pt").write_bytes(whole)
+    (out / "checkpoint_last.pt").write_bytes(whole[: len(whole) // 2])
+    done = train(demo_data, out, "optimization.max_update=9")
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = done.stdout + done.stderr
+    assert "the run continues from checkpoint_1_5.pt (5 updates)" in said and "Loaded checkpoint" in said
+    assert (out / "checkpoint_last.pt.damaged").read_bytes() == whole[: len(whole) // 2]
+    history = load_checkpoint_file(out / "checkpoint_last.pt")["optimizer_history"]
+    assert history[-1]["num_updates"] == 9
+
+
+@pytest.mark.parametrize("kind", ["malicious", "other_data"])
+def test_a_run_does_not_continue_from_a_bad_checkpoint(run, demo_data, tmp_path, kind):
+    out = tmp_path / "out"
+    out.mkdir()
     last = out / "checkpoint_last.pt"
-    if kind == "truncated":
-        (out / "checkpoint_1_5.pt").write_bytes(whole)
-        last.write_bytes(whole[: len(whole) // 2])
-        said = ["is truncated", f"checkpoint.restore_file={out / 'checkpoint_1_5.pt'}"]
-    elif kind == "malicious":
+    if kind == "malicious":
         torch.save({"model": Malicious(tmp_path / "executed")}, last)
         said = ["holds the type", "system"]
     else:

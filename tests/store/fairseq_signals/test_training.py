@@ -12,8 +12,10 @@ from ecgtext_plugins.cli.main import main
 from ecgtext_plugins.corpora.record import signal_checksum
 from ecgtext_plugins.data.ecg_text_dataset import EcgTextDataset, EcgTextOptions
 from ecgtext_plugins.errors import BadManifest
-from ecgtext_plugins.modules.dbeta import DBeta, DBetaConfig
+from ecgtext_plugins.modules.dbeta import DBeta
+from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 from ecgtext_plugins.modules.etm_loss import etm_loss
+from ecgtext_plugins.negatives.sampler import NegativeSampler
 from ecgtext_plugins.negatives.table import NegativesTable
 from ecgtext_plugins.store.manifest import read_manifest, refuse_shared_patients
 from ecgtext_plugins.text.encoders import load_text_encoder, load_tokenizer
@@ -36,7 +38,8 @@ def test_two_updates(tree):
     folder, rows = tree
     torch.manual_seed(0)
     manifest = read_manifest(folder / "manifests" / "train.tsv")
-    negatives = NegativesTable.open(folder / "manifests" / "negatives", manifest.store)
+    table = NegativesTable.open(folder / "manifests" / "negatives", manifest.store)
+    negatives = NegativeSampler(np.unique(manifest.store.column("report_id")[manifest.rows]), table)
     name = str(folder / "manifests" / "text_encoder")
     data = EcgTextDataset(manifest, load_tokenizer(name), EcgTextOptions(lead_mask_prob=0.0), negatives)
     assert len(data) == sum(row["split"] == "train" for row in rows) == 32
@@ -46,7 +49,7 @@ def test_two_updates(tree):
     for step in range(2):
         indices = list(range(8 * step, 8 * step + 8))
         batch = data.collater([data[index] for index in indices])
-        feats = np.stack([rows[index]["feats"] for index in indices]).astype(np.float32)
+        feats = np.stack([rows[index]["feats"] for index in batch["id"].tolist()]).astype(np.float32)
         np.testing.assert_array_equal(batch["target"]["ecg_original"].numpy(), feats)
         assert 0 < batch["target"]["is_aligned"].sum() < 8
         out = model(batch["net_input"]["ecg"], batch["net_input"]["text"])

@@ -1,0 +1,1 @@
+"""Optimizers for fairseq, one registered optimizer a file."""

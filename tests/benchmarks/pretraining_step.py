@@ -1,0 +1,198 @@
+"""D-BETA's training step on the CPU at full size, against the arithmetic of the published code in the same run.
+
+The alternative computes what the release computes: attention maps of the fusion layers, MLM logits of every token,
+every patch and token of the last layers, attention to padding, and torch's AdamW loop over tensors. It is written with
+this package's modules, so what they do better by themselves (scaled-dot-product attention in the ECG encoder) is not
+counted. Weights are random; 12 x 5000 ECGs with half the leads zeroed, a quarter of the tokens scored by MLM.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from ecgtext_plugins.data.text_plan import text_plan
+from ecgtext_plugins.modules import fusion
+from ecgtext_plugins.modules.dbeta import DBeta
+from ecgtext_plugins.modules.dbeta_config import DBetaConfig
+from ecgtext_plugins.modules.etm_loss import etm_loss
+from ecgtext_plugins.modules.ets_loss import ets_labels, ets_logits, ets_loss
+from ecgtext_plugins.modules.mem_loss import mem_loss
+from ecgtext_plugins.modules.mlm_loss import mlm_loss
+from ecgtext_plugins.modules.patch_masking import patch_targets
+from ecgtext_plugins.text.encoders import build_text_encoder
+
+FLAN_T5_BASE = {
+    "model_type": "t5",
+    "vocab_size": 32128,
+    "d_model": 768,
+    "d_kv": 64,
+    "d_ff": 2048,
+    "num_layers": 12,
+    "num_heads": 12,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
+}
+MASK_ID, MLM_PROB = 32099, 0.25
+
+
+def random_batch(rows: int, samples: int, lengths: np.ndarray, copies: np.ndarray, groups: int, device="cpu") -> dict:
+    """Random data in the batch contract: `lengths` (B,) ascending tokens, rows of equal `copies` show one report."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(3, 32000, (rows, lengths.max()))
+    scored = rng.random(ids.shape) < MLM_PROB
+    first = np.concatenate([[True], copies[1:] != copies[:-1]])
+    source = np.maximum.accumulate(np.where(first, np.arange(rows), 0))
+    real = np.arange(lengths.max()) < lengths[:, None]
+    ids, scored = np.where(real, ids[source], 0), scored[source] & real
+    labels = np.where(scored, ids, -100)
+    original = torch.from_numpy(rng.normal(size=(rows, 12, samples)).astype(np.float32))
+    hidden = torch.from_numpy(rng.random((rows, 12)) < 0.5)
+    aligned = (rng.random(rows) < 0.5).astype(np.int64)
+    batch = {
+        "net_input": {
+            "ecg": original.masked_fill(hidden[:, :, None], 0.0),
+            "text": torch.from_numpy(np.where(scored, MASK_ID, ids)),
+            "text_padding_mask": torch.from_numpy(~real),
+            "text_plan": text_plan(lengths, copies, labels, groups),
+        },
+        "target": {
+            "ecg_original": original,
+            "mlm_labels": torch.from_numpy(labels),
+            "mlm_scored": torch.from_numpy(labels[labels != -100]),
+            "is_aligned": torch.from_numpy(aligned),
+            "report_id": torch.from_numpy(copies),
+            "text_report_id": torch.from_numpy(np.where(aligned == 1, copies, copies + 10**6)),
+        },
+    }
+    return on_device(batch, device)
+
+
+def on_device(value, device):
+    """Move the tensors of a nested dict."""
+    if isinstance(value, dict):
+        return {name: on_device(part, device) for name, part in value.items()}
+    return value.to(device) if torch.is_tensor(value) else value
+
+
+def mimic_like(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths with a mean of 25 tokens, and 13 % of the rows with one and the same short report; lengths ascend."""
+    rng = np.random.default_rng(1)
+    lengths = np.clip(rng.gamma(2.2, 11.5, rows).astype(int) + 5, 6, 120)
+    copies = np.arange(rows)
+    common = rng.random(rows) < 0.13
+    lengths[common], copies[common] = 8, rows
+    order = np.lexsort((copies, lengths))
+    return lengths[order], copies[order]
+
+
+def losses(model, batch: dict, planned: bool) -> torch.Tensor:
+    """Sum of the four losses: as this package trains, or over all tokens and patches."""
+    net_input, target = dict(batch["net_input"]), batch["target"]
+    if not planned:
+        net_input["text_plan"] = None
+    out = model(**net_input)
+    patches = patch_targets(target["ecg_original"], model.samples_per_patch)
+    logits, labels = out["mlm_logits"], target["mlm_scored"]
+    if planned:
+        mlm = mlm_loss(logits, labels, len(patches))
+    else:
+        mlm = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), target["mlm_labels"].flatten())
+    pairs = ets_labels(target["is_aligned"], target["report_id"], target["text_report_id"])
+    similarity = ets_logits(out["ecg_features"], out["text_features"], 1.0, 0.0, False)
+    return (
+        mlm
+        + mem_loss(out["mem_logits"], patches, out["mem_removed"], places=out["mem_places"])
+        + etm_loss(out["etm_logits"], target["is_aligned"])
+        + ets_loss(similarity, pairs)
+    )
+
+
+def with_maps(query, key, value, heads, padding_mask=None, dropout=0.0):
+    """Attention that materialises its maps, as the release's fusion layers do (output_attentions=True)."""
+    q, k, v = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)]
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    if padding_mask is not None:
+        scores = scores.masked_fill(padding_mask[:, None, None, :], torch.finfo(scores.dtype).min)
+    weights = torch.nn.functional.dropout(scores.float().softmax(-1).type_as(scores), dropout)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+class Step:
+    """A way to train: forward and backward, then the optimizer; timed apart."""
+
+    def __init__(self, batch: dict, bf16: bool = False, release: bool = False):
+        torch.manual_seed(0)
+        config = {**FLAN_T5_BASE, "attn_implementation": "eager"} if release else FLAN_T5_BASE
+        self.model = DBeta(DBetaConfig(text_attention_mask=not release), build_text_encoder(config)).train()
+        settings = {"lr": 5e-5, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.01}
+        fused = {"foreach": False, "fused": False} if release else {"fused": True}
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), **settings, **fused)
+        self.batch, self.bf16, self.release = batch, bf16, release
+
+    def __call__(self) -> tuple[float, float]:
+        """One step: seconds of forward and backward, and of all."""
+        kept, fusion.attend = fusion.attend, with_maps if self.release else fusion.attend
+        began = time.perf_counter()
+        try:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+                loss = losses(self.model, self.batch, planned=not self.release)
+            loss.backward()
+        finally:
+            fusion.attend = kept
+        middle = time.perf_counter()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        assert torch.isfinite(loss)
+        return middle - began, time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    fixed = np.full(args.batch, 64), np.arange(args.batch)
+    mimic = mimic_like(args.batch)
+    plans = {
+        "the release's arithmetic, float32": (fixed, 1, False, True),
+        "float32": (fixed, 4, False, False),
+        "the release's arithmetic, bfloat16 autocast": (fixed, 1, True, True),
+        "bfloat16 autocast": (fixed, 4, True, False),
+        "MIMIC-like reports, the release's arithmetic, float32": (mimic, 1, False, True),
+        "MIMIC-like reports, float32": (mimic, 4, False, False),
+        "MIMIC-like reports, bfloat16 autocast": (mimic, 4, True, False),
+    }
+    reference = {}
+    print(
+        f"batch {args.batch}, {args.threads} threads, {args.repeats} repeats; MIMIC-like: {mimic[0].mean():.0f} tokens"
+    )
+    seconds = {name: [] for name in plans}
+    for pair in (list(plans)[:2], list(plans)[2:4], list(plans)[4:]):  # two or three models fit into memory at a time
+        steps = {
+            name: Step(random_batch(args.batch, 5000, *plans[name][0], plans[name][1]), *plans[name][2:])
+            for name in pair
+        }
+        for repeat in range(args.repeats + 1):
+            for name, step in steps.items():
+                took = step()
+                if repeat:
+                    seconds[name].append(took)
+        del steps
+    for name, took in seconds.items():
+        both, whole = np.median(np.array(took), axis=0)
+        key = "MIMIC" if name.startswith("MIMIC") else "fixed"
+        reference.setdefault(key, (both, whole))
+        first = reference[key]
+        print(
+            f"{name:55s} forward+backward {both:6.2f} s ({first[0] / both:4.2f} x)   "
+            f"whole step {whole:6.2f} s ({first[1] / whole:4.2f} x)   {args.batch / whole:5.2f} ECG/s"
+        )
+
+
+if __name__ == "__main__":
+    main()
