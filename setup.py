@@ -39,10 +39,12 @@ EXTRAS = {
     "hub": ["hf_xet>=1.1", "protobuf>=4", "sentencepiece>=0.2"],  # models without tokenizer.json need the last two
     "dask": ["dask>=2024.8", "distributed>=2024.8"],
     "gpu": ["nvidia-ml-py>=12"],
+    "slurm": ["hydra-submitit-launcher>=1.2"],
     "tests": [
         "aiohttp>=3.9",
         "dask>=2024.8",
         "distributed>=2024.8",
+        "hydra-submitit-launcher>=1.2",
         "matplotlib>=3.8",
         "neurokit2>=0.2.10",
         "protobuf>=4",

@@ -37,6 +37,10 @@ class BadConfig(EcgTextError):
     """A training option whose value is not one of the allowed ones, or does not fit another."""
 
 
+class BadLoss(EcgTextError):
+    """A training loss that is NaN or infinite."""
+
+
 class BadStore(EcgTextError):
     """A folder that is not a finished record store, or one built by another recipe."""
 

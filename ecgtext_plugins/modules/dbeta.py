@@ -71,7 +71,7 @@ class DBeta(EcgTower):
                 *self.multi_modal_ecg_layers,
                 *self.multi_modal_language_layers,
             ):
-                layer.compile()  # in place: the keys of the state dict stay
+                layer.compile(dynamic=True)  # in place: keys stay; lengths change from step to step
 
     def ets_scale_and_bias(self) -> tuple[Tensor | float, Tensor | float]:
         """Logit scale and bias of ETS: parameters when learnable, else the configured numbers."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from ecgtext_plugins.errors import BadRecord
+from ecgtext_plugins.errors import BadLoss
 from ecgtext_plugins.modules.ets_exchange import world_size
 
 log = logging.getLogger(__name__)
@@ -38,14 +38,14 @@ class NonfiniteGuard:
 
         Raises
         ------
-        BadRecord
+        BadLoss
             With the policy ``stop``.
         """
         good = bool(torch.isfinite(loss))
         if not good:
             message = _explained(sample, log_values, record_id)
             if self.policy == "stop":
-                raise BadRecord(f"{message}; task.nonfinite=skip would leave such updates out")
+                raise BadLoss(f"{message}; task.nonfinite=skip would leave such updates out")
             log.warning("%s; this update is left out (task.nonfinite=skip)", message)
         if self.policy == "skip" and world_size() > 1:
             everywhere = torch.tensor(float(good), device=loss.device)

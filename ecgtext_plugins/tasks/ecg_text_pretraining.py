@@ -31,6 +31,7 @@ from ecgtext_plugins.tasks._pretraining_config import EcgTextPretrainingConfig
 from ecgtext_plugins.tasks._step_clock import StepClock
 from ecgtext_plugins.text.embedded_files import text_encoder_files
 from ecgtext_plugins.text.encoders import load_text_encoder, load_tokenizer, resolve_text_encoder
+from ecgtext_plugins.text.tokenization import check_length
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,9 @@ class EcgTextPretrainingTask(FairseqTask):
     @told_in_one_sentence
     def build_text_encoder(self):
         """Load the pretrained text encoder of this run."""
-        return load_text_encoder(self.text_encoder)
+        encoder = load_text_encoder(self.text_encoder)
+        check_length(encoder.config, self.cfg.max_text_tokens)
+        return encoder
 
     @told_in_one_sentence
     def build_model(self, cfg, from_checkpoint: bool = False):

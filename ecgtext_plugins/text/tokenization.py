@@ -8,6 +8,7 @@ from ecgtext_plugins.errors import TextEncoderUnavailable
 
 MAX_TOKENS = 254
 SENTINEL = "<extra_id_0>"
+OFFSET_BY_PADDING = ("roberta", "xlm-roberta", "camembert")  # their first position stands behind the pad token's id
 
 
 def tokenise(tokenizer: Any, texts: list[str], max_length: int = MAX_TOKENS) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,4 +88,24 @@ def check_own_words(tokenizer: Any, name: str) -> None:
         raise TextEncoderUnavailable(
             f"text encoder '{name}' has a tokenizer without a padding token, so texts of different lengths cannot "
             "share a batch; set pad_token in its tokenizer_config.json"
+        )
+
+
+def check_length(config: Any, max_tokens: int) -> None:
+    """Refuse texts longer than an encoder with learned absolute positions can read.
+
+    Raises
+    ------
+    TextEncoderUnavailable
+        Naming both numbers.
+    """
+    if config.model_type == "t5" or not getattr(config, "position_biased_input", True):
+        return  # relative positions only
+    places = getattr(config, "max_position_embeddings", None)
+    if config.model_type in OFFSET_BY_PADDING and places is not None:
+        places -= config.pad_token_id + 1
+    if places is not None and max_tokens > places:
+        raise TextEncoderUnavailable(
+            f"a text encoder of type {config.model_type} reads at most {places} tokens, but max_text_tokens is "
+            f"{max_tokens}: give task.max_text_tokens={places} or less"
         )

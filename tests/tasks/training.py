@@ -22,13 +22,13 @@ TINY = [
 ]
 
 
-def training_command(data, out, *overrides):
+def training_command(data, out, *overrides, recipe=ROOT / "examples/dbeta/pretraining/demo.yaml"):
     return [
         str(Path(sys.executable).with_name("fairseq-hydra-train")),
         "--config-dir",
-        str(ROOT / "examples/dbeta/pretraining"),
+        str(recipe.parent),
         "--config-name",
-        "demo",
+        recipe.stem,
         f"task.data={data}/manifests",
         f"hydra.run.dir={out}",
         *TINY,
@@ -36,7 +36,7 @@ def training_command(data, out, *overrides):
     ]
 
 
-def train(data, out, *overrides):
+def train(data, out, *overrides, **recipe):
     return subprocess.run(
-        training_command(data, out, *overrides), capture_output=True, text=True, stdin=subprocess.DEVNULL
+        training_command(data, out, *overrides, **recipe), capture_output=True, text=True, stdin=subprocess.DEVNULL
     )

@@ -17,7 +17,7 @@ from ecgtext_plugins.text.encoders import (
     load_text_encoder_and_tokenizer,
     load_tokenizer,
 )
-from ecgtext_plugins.text.tokenization import mask_token_id, special_token_ids, tokenise
+from ecgtext_plugins.text.tokenization import check_length, mask_token_id, special_token_ids, tokenise
 from ecgtext_plugins.text.transformers_guard import import_transformers
 from tests.text import tiny_encoders
 from tests.text.tiny_encoders import FAMILIES, REPORTS
@@ -280,3 +280,17 @@ def test_a_tokenizer_that_cannot_pad_is_refused(bert, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(TextEncoderUnavailable, match="without a padding token"):
         load_tokenizer(tmp_path)
+
+
+def test_texts_longer_than_the_encoder_reads_are_refused(tmp_path):
+    config = load_config(str(tiny_encoders.tiny_bert(tmp_path / "bert")))
+    check_length(config, 64)
+    with pytest.raises(TextEncoderUnavailable, match="at most 64 tokens, but max_text_tokens is 65"):
+        check_length(config, 65)
+    roberta = load_config(str(tiny_encoders.tiny_roberta(tmp_path / "roberta")))
+    places = roberta.max_position_embeddings - roberta.pad_token_id - 1
+    check_length(roberta, places)
+    with pytest.raises(TextEncoderUnavailable, match=f"at most {places} tokens"):
+        check_length(roberta, places + 1)
+    check_length(load_config(str(tiny_encoders.tiny_t5(tmp_path / "t5"))), 5000)
+    check_length(load_config(str(tiny_encoders.tiny_deberta(tmp_path / "deberta"))), 5000)
