@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ecgtext_plugins"
-FOUNDATION = ("errors", "atomic_files", "recipes", "setup_steps", "environment")
+FOUNDATION = ("errors", "atomic_files", "recipes", "setup_steps", "environment", "kept_memory")
 ROOMS = (
     *("signals", "corpora", "store", "text", "negatives", "data", "modules", "checkpoints"),
     *("models", "criterions", "optimizers", "tasks", "evaluation", "plotting", "cli"),

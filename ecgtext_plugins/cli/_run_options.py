@@ -22,7 +22,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def check_device(name: str) -> str:
-    """Return `name` when torch can compute there.
+    """Return `name` when torch can compute there; for the CPU, freed memory is kept for the next batch.
 
     Raises
     ------
@@ -32,10 +32,13 @@ def check_device(name: str) -> str:
     import torch
 
     from ecgtext_plugins.errors import BadEnvironment
+    from ecgtext_plugins.kept_memory import keep_freed_memory
 
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise BadEnvironment(f"device '{name}' cannot be used: {reason}; give --device cpu") from error
+    if torch.device(name).type == "cpu":
+        keep_freed_memory()
     return name

@@ -18,6 +18,7 @@ from ecgtext_plugins.criterions import dbeta, etm, ets, mem, mlm  # noqa: F401  
 from ecgtext_plugins.criterions._terms import summarise
 from ecgtext_plugins.data.ecg_text_dataset import EcgTextDataset, EcgTextOptions
 from ecgtext_plugins.errors import BadConfig, BadManifest
+from ecgtext_plugins.kept_memory import keep_freed_memory
 from ecgtext_plugins.modules.ets_exchange import world_size
 from ecgtext_plugins.negatives.sampler import NegativeSampler
 from ecgtext_plugins.negatives.table import NegativesTable
@@ -78,6 +79,8 @@ class EcgTextPretrainingTask(FairseqTask):
             if is_finished(restored, cfg.max_update):
                 log.info("the run in %s has its %d updates: nothing to do", cfg.save_dir, cfg.max_update)
                 raise SystemExit(0)
+            if not torch.cuda.is_available():
+                keep_freed_memory()
             if cfg.restore_file == LAST:
                 task._began_with = restored.get("task_state") or {}
         return task

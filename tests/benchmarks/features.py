@@ -1,12 +1,18 @@
-"""ECG features at full size on the CPU: ECG/s and parameter bytes, against the whole released model in the same run."""
+"""ECG features at full size on the CPU: ECG/s and parameter bytes, against the whole released model in the same run.
+
+Each case runs in a process of its own, as `ecgtext embed` runs; the cases take turns.
+"""
 
 import argparse
 import time
 
 import numpy as np
 import torch
-from pretraining_step import FLAN_T5_BASE
+from pretraining_step import FLAN_T5_BASE, interleaved
+from timing import peak_memory_mb
 
+from ecgtext_plugins.kept_memory import keep_freed_memory
+from ecgtext_plugins.modules import transformer
 from ecgtext_plugins.modules.dbeta import DBeta
 from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 from ecgtext_plugins.modules.ecg_tower import EcgTower
@@ -14,10 +20,30 @@ from ecgtext_plugins.text.encoders import build_text_encoder
 
 
 def with_maps(query, key, value, heads, padding_mask=None, dropout=0.0):
-    """Attention that materialises its maps, as fairseq's multi-head attention does."""
+    """Attention that materialises its maps."""
     q, k, v = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)]
     weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).float().softmax(-1).type_as(q)
     return (weights @ v).transpose(1, 2).flatten(2)
+
+
+def serve(pipe, rows: int, threads: int, release: bool, bf16: bool) -> None:
+    """Embed a batch for each message."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    if release:
+        model = DBeta(DBetaConfig(), build_text_encoder(FLAN_T5_BASE)).eval()
+        transformer.attend = with_maps
+    else:
+        keep_freed_memory()
+        model = EcgTower(DBetaConfig()).eval()
+    ecg = torch.randn(rows, 12, 5000)
+    pipe.send("ready")
+    while pipe.recv():
+        began = time.perf_counter()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            model.encode_ecg(ecg)
+        pipe.send(time.perf_counter() - began)
+    pipe.send((peak_memory_mb(), sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6))
 
 
 def main() -> None:
@@ -27,37 +53,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    from ecgtext_plugins.modules import transformer
-
-    torch.manual_seed(0)
-    whole = DBeta(DBetaConfig(), build_text_encoder(FLAN_T5_BASE)).eval()
-    tower = EcgTower(DBetaConfig()).eval()
-    tower.load_state_dict({name: value for name, value in whole.state_dict().items() if name in tower.state_dict()})
-    ecg = torch.randn(args.batch, 12, 5000)
-    own = transformer.attend
     cases = {
-        "attention with maps, float32": (whole, with_maps, False),
-        "float32": (tower, own, False),
-        "bfloat16 autocast": (tower, own, True),
+        "whole model, attention maps, float32": (True, False),
+        "whole model, attention maps, bfloat16": (True, True),
+        "float32": (False, False),
+        "bfloat16 autocast": (False, True),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for repeat in range(args.repeats + 1):
-        for name, (model, attend, bf16) in cases.items():
-            transformer.attend = attend
-            began = time.perf_counter()
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                model.encode_ecg(ecg)
-            if repeat:
-                seconds[name].append(time.perf_counter() - began)
-    transformer.attend = own
-    sizes = {model: sum(p.numel() * p.element_size() for p in model.parameters()) for model in (whole, tower)}
-    first = None
-    for name, taken in seconds.items():
-        median = float(np.median(taken))
-        first = first or median
-        megabytes = sizes[cases[name][0]] / 1e6
-        print(f"{name:32s} {args.batch / median:6.2f} ECG/s ({first / median:4.2f} x)   parameters {megabytes:7.0f} MB")
+    arguments = [(args.batch, args.threads, *case) for case in cases.values()]
+    seconds, sizes = interleaved(serve, arguments, args.repeats)
+    first = np.median(seconds[0])
+    for name, taken, (peak, parameters) in zip(cases, seconds, sizes, strict=True):
+        print(
+            f"{name:38s} {args.batch / np.median(taken):6.2f} ECG/s ({first / np.median(taken):4.2f} x)   "
+            f"parameters {parameters:5.0f} MB   peak {peak:5.0f} MB"
+        )
 
 
 if __name__ == "__main__":

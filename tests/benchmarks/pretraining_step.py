@@ -7,12 +7,15 @@ counted. Weights are random; 12 x 5000 ECGs with half the leads zeroed, a quarte
 """
 
 import argparse
+import multiprocessing
 import time
 
 import numpy as np
 import torch
+from timing import peak_memory_mb
 
 from ecgtext_plugins.data.text_plan import text_plan
+from ecgtext_plugins.kept_memory import keep_freed_memory
 from ecgtext_plugins.modules import fusion
 from ecgtext_plugins.modules.dbeta import DBeta
 from ecgtext_plugins.modules.dbeta_config import DBetaConfig
@@ -148,6 +151,43 @@ class Step:
         return middle - began, time.perf_counter() - began
 
 
+def serve(pipe, rows: int, threads: int, reports: tuple, groups: int, bf16: bool, release: bool) -> None:
+    """Do a step for each message, in a process of its own."""
+    torch.set_num_threads(threads)
+    if not release:
+        keep_freed_memory()
+    step = Step(random_batch(rows, 5000, *reports, groups), bf16, release)
+    pipe.send("ready")
+    while pipe.recv():
+        pipe.send(step())
+    pipe.send(peak_memory_mb())
+
+
+def interleaved(serve, cases: list[tuple], repeats: int) -> tuple[list[list], list]:
+    """Step all cases in turn, each in its process, after a warm-up; by case the steps' times, and the last words."""
+    context = multiprocessing.get_context("spawn")
+    pipes, workers = [], []
+    for case in cases:
+        here, there = context.Pipe()
+        workers.append(context.Process(target=serve, args=(there, *case), daemon=True))
+        workers[-1].start()
+        pipes.append(here)
+        here.recv()
+    seconds = [[] for _ in cases]
+    for repeat in range(repeats + 1):
+        for pipe, taken in zip(pipes, seconds, strict=True):
+            pipe.send(True)
+            took = pipe.recv()
+            if repeat:
+                taken.append(took)
+    peaks = []
+    for pipe, worker in zip(pipes, workers, strict=True):
+        pipe.send(False)
+        peaks.append(pipe.recv())
+        worker.join()
+    return seconds, peaks
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -155,7 +195,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     fixed = np.full(args.batch, 64), np.arange(args.batch)
     mimic = mimic_like(args.batch)
     plans = {
@@ -167,22 +206,16 @@ def main() -> None:
         "MIMIC-like reports, float32": (mimic, 4, False, False),
         "MIMIC-like reports, bfloat16 autocast": (mimic, 4, True, False),
     }
-    reference = {}
     print(
         f"batch {args.batch}, {args.threads} threads, {args.repeats} repeats; MIMIC-like: {mimic[0].mean():.0f} tokens"
     )
-    seconds = {name: [] for name in plans}
-    for pair in (list(plans)[:2], list(plans)[2:4], list(plans)[4:]):  # two or three models fit into memory at a time
-        steps = {
-            name: Step(random_batch(args.batch, 5000, *plans[name][0], plans[name][1]), *plans[name][2:])
-            for name in pair
-        }
-        for repeat in range(args.repeats + 1):
-            for name, step in steps.items():
-                took = step()
-                if repeat:
-                    seconds[name].append(took)
-        del steps
+    seconds, memory = {}, {}
+    for names in (list(plans)[:2], list(plans)[2:4], list(plans)[4:6], list(plans)[6:]):  # 23 GB hold two
+        arguments = [(args.batch, args.threads, *plans[name]) for name in names]
+        taken, peaks = interleaved(serve, arguments, args.repeats)
+        seconds |= dict(zip(names, taken, strict=True))
+        memory |= dict(zip(names, peaks, strict=True))
+    reference = {}
     for name, took in seconds.items():
         both, whole = np.median(np.array(took), axis=0)
         key = "MIMIC" if name.startswith("MIMIC") else "fixed"
@@ -190,7 +223,8 @@ def main() -> None:
         first = reference[key]
         print(
             f"{name:55s} forward+backward {both:6.2f} s ({first[0] / both:4.2f} x)   "
-            f"whole step {whole:6.2f} s ({first[1] / whole:4.2f} x)   {args.batch / whole:5.2f} ECG/s"
+            f"whole step {whole:6.2f} s ({first[1] / whole:4.2f} x)   {args.batch / whole:5.2f} ECG/s   "
+            f"{memory[name] / 1e3:4.1f} GB"
         )
 
 
