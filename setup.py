@@ -40,6 +40,7 @@ EXTRAS = {
     "dask": ["dask>=2024.8", "distributed>=2024.8"],
     "gpu": ["nvidia-ml-py>=12"],
     "slurm": ["hydra-submitit-launcher>=1.2"],
+    "logging": ["tensorboard>=2.14", "wandb>=0.16"],
     "tests": [
         "aiohttp>=3.9",
         "dask>=2024.8",
@@ -51,6 +52,7 @@ EXTRAS = {
         "pytest>=8.0",
         "ruff>=0.9",
         "sentencepiece>=0.2",
+        "tensorboardX>=2.6",
     ],
 }
 

@@ -114,6 +114,12 @@ ABLATIONS = {
     "table8_4_layers": {"model.encoder_layers": 4},
     "table12_without_etm": {"criterion.etm_weight": 0.0},
     "table13_without_mlm_mem": {"criterion.mlm_weight": 0.0, "criterion.mem_weight": 0.0},
+    "equations": {
+        "criterion.ets_duplicates": "negative",
+        "criterion.mem_normalize": "none",
+        "criterion.mem_reduction": "sum_per_ecg",
+        "criterion.mlm_reduction": "sum_per_report",
+    },
     "release": {
         "task.mlm_on_negatives": "score",
         "model.text_attention_mask": False,

@@ -179,10 +179,12 @@ LONG = ("optimization.max_update=40", "checkpoint.save_interval_updates=9")
 
 
 @pytest.mark.slow
-def test_killed_between_two_saves_ends_the_same(demo_data, tmp_path):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_between_two_saves_ends_the_same(demo_data, tmp_path, workers):
     """kill -9 in the second epoch, the same command again: parameters bit for bit, metrics.csv line for line."""
-    assert train(demo_data, tmp_path / "whole", *LONG).returncode == 0
-    command = training_command(demo_data, tmp_path / "killed", *LONG)
+    options = (*LONG, f"dataset.num_workers={workers}")
+    assert train(demo_data, tmp_path / "whole", *options).returncode == 0
+    command = training_command(demo_data, tmp_path / "killed", *options)
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         deadline = time.monotonic() + 120
@@ -196,7 +198,7 @@ def test_killed_between_two_saves_ends_the_same(demo_data, tmp_path):
         process.wait()
     saved = load_checkpoint_file(tmp_path / "killed" / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
     assert 0 < saved < 40
-    done = train(demo_data, tmp_path / "killed", *LONG)
+    done = train(demo_data, tmp_path / "killed", *options)
     assert done.returncode == 0 and "Loaded checkpoint" in done.stdout + done.stderr
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
@@ -207,3 +209,19 @@ def test_workers_do_not_change_the_run(demo_data, tmp_path):
         done = train(demo_data, tmp_path / str(workers), *LONG, f"dataset.num_workers={workers}")
         assert done.returncode == 0, done.stderr[-3000:]
     assert_same_run(tmp_path / "0", tmp_path / "2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("log_format", ["json", "tqdm", "simple", "none"])
+def test_every_log_format(demo_data, tmp_path, log_format):
+    """The figures of each step, in fairseq's own formats, and in TensorBoard's event files beside."""
+    events = tmp_path / "events"
+    done = train(
+        demo_data, tmp_path / "run", *SHORT, f"common.log_format={log_format}", f"common.tensorboard_logdir={events}"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    if log_format != "none":
+        for name in ("ets_loss", "etm_accuracy", "text_retrieval_accuracy", "ecg_cosine", "gnorm", "ecg_per_s"):
+            assert name in done.stdout + done.stderr, name
+    assert list(events.rglob("events.out.tfevents.*"))
+    assert metrics_rows(tmp_path / "run")
