@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ecgtext_plugins.modules.dbeta_config import DBetaConfig
+from ecgtext_plugins.modules.dropout import replace_dropout
 from ecgtext_plugins.modules.ecg_encoder import with_class_token
 from ecgtext_plugins.modules.ecg_tower import EcgTower, initialise
 from ecgtext_plugins.modules.fusion import FusionLayer
@@ -38,6 +39,7 @@ class DBeta(EcgTower):
         super().__init__(config)
         width = config.hidden_dim
         self.language_encoder = language_encoder
+        replace_dropout(language_encoder)
         self.multi_modal_language_proj = nn.Linear(language_encoder.config.hidden_size, width)
         self.modality_type_embeddings = nn.Embedding(2, width)
         fusion = (width, config.num_heads, config.drop_rate)

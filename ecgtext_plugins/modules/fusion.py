@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecgtext_plugins.modules.attention import attend
+from ecgtext_plugins.modules.dropout import Dropout
 
 BERT_EPS = 1e-12
 
@@ -23,7 +24,7 @@ class _AddAndNorm(nn.Module):
         super().__init__()
         self.dense = nn.Linear(width_in, width)
         self.LayerNorm = nn.LayerNorm(width, eps=BERT_EPS)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         return self.LayerNorm(self.dropout(self.dense(x)) + residual)
