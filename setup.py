@@ -25,6 +25,7 @@ REQUIREMENTS = [
     "h5py>=3.9",
     "fsspec>=2023.6",
     "scikit-learn>=1.3",
+    "networkx>=3",
     "faiss-cpu>=1.8",
     "transformers>=5.0",
     "tokenizers>=0.21",

@@ -5,9 +5,12 @@ import importlib
 from ecgtext_plugins.errors import BadEnvironment
 
 OWN_NAMES = {
-    "task": ("ecg_text_pretraining",),
-    "model": ("dbeta",),
-    "criterion": ("mlm", "mem", "etm", "ets", "dbeta"),
+    "task": ("ecg_text_pretraining", "ecg_pretraining", "ecg_classification", "ecg_identification"),
+    "model": ("dbeta", "wav2vec2_cmsc", "ecg_transformer_classifier", "arcface"),
+    "criterion": (
+        *("mlm", "mem", "etm", "ets", "dbeta"),
+        *("wav2vec2_with_cmsc", "cmsc", "simclr", "binary_cross_entropy_with_logits", "arcface"),
+    ),
     "optimizer": ("adamw",),
 }
 ROOMS = {"task": "tasks", "model": "models", "criterion": "criterions", "optimizer": "optimizers"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ecgtext_plugins.checkpoints.source import RELEASE, Source
 from ecgtext_plugins.errors import BadCheckpoint
 from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 
@@ -87,6 +88,31 @@ def release_text_config(path: Path, weights: dict[str, Tensor]) -> dict[str, Any
         "feed_forward_proj": "gated-gelu" if gated else "relu",
         "tie_word_embeddings": False,
     }
+
+
+def read_release(path: Path, state: dict[str, Any], config: str | Path | dict | None, ecg_only: bool) -> Source:
+    """Read a released checkpoint of D-BETA; `config` as in :func:`release_config`.
+
+    Raises
+    ------
+    BadCheckpoint
+        As :func:`release_config`, and when the text encoder's sizes cannot be read.
+    """
+    weights = release_weights(state)
+    model_config = release_config(path, weights, config)
+    return Source(
+        family="dbeta",
+        layout=RELEASE,
+        model_config=model_config,
+        config={
+            "model": {"_name": "dbeta", **dataclasses.asdict(model_config)},
+            "task": {"max_text_tokens": MAX_TEXT_TOKENS},
+        },
+        sample_rate=SAMPLE_RATE,
+        n_samples=N_SAMPLES,
+        text_config=None if ecg_only else release_text_config(path, weights),
+        weights=weights,
+    )
 
 
 class _ShapeReader:

@@ -9,11 +9,14 @@ from ecgtext_plugins.errors import BadCheckpoint
 PREFERRED = ("checkpoint_best.pt", "checkpoint_last.pt")
 CONFIG_FILE = "config.json"
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+WEIGHTS_FILE, TEXT_FOLDER = "model.safetensors", "text_encoder"  # of our own folders
 PROBE_SECONDS = 5.0
 
 
 def locate_checkpoint(name_or_path: str | Path) -> Path:
-    """Return the path of a checkpoint; a hub name's is fetched, with its config.json, unless it is cached.
+    """Return the path of a checkpoint; a hub name's is fetched, with what belongs to it, unless it is cached.
+
+    Of a folder that `ecgtext convert --to ecgtext` wrote it is the model.safetensors.
 
     Raises
     ------
@@ -24,17 +27,20 @@ def locate_checkpoint(name_or_path: str | Path) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        return path / _chosen(f"folder {name}", (file.name for file in path.glob("*.pt")))
+        return path / _chosen(f"folder {name}", (file.name for file in path.iterdir()))
     if not HUB_NAME.fullmatch(name) or name.endswith(".pt"):
         raise BadCheckpoint(
-            f"no checkpoint {name}: expected a .pt file, a folder that holds one, or a name owner/name on the "
-            "Hugging Face hub; check the spelling"
+            f"no checkpoint {name}: expected a .pt file, a folder that holds one or that ecgtext convert wrote, or a "
+            "name owner/name on the Hugging Face hub; check the spelling"
         )
     return _cached(name) or _fetched(name)
 
 
 def _chosen(source: str, names: Iterable[str]) -> str:
-    found = sorted(names)
+    every = set(names)
+    found = sorted(name for name in every if name.endswith(".pt"))
+    if not found and {WEIGHTS_FILE, CONFIG_FILE} <= every:
+        return WEIGHTS_FILE
     for preferred in PREFERRED:
         if preferred in found:
             return preferred
@@ -53,8 +59,10 @@ def _cached(name: str) -> Path | None:
         folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
-    names = [file.name for file in folder.glob("*.pt")]
-    return folder / _chosen(f"the cached {name}", names) if names else None
+    names = [file.name for file in folder.iterdir()]
+    if not any(file.endswith(".pt") or file == WEIGHTS_FILE for file in names):
+        return None
+    return folder / _chosen(f"the cached {name}", names)
 
 
 def _fetched(name: str) -> Path:
@@ -64,9 +72,10 @@ def _fetched(name: str) -> Path:
     remedy = f"download it on a machine with network (`hf download {name} --local-dir FOLDER`) and give that folder"
     try:
         files = [file.rfilename for file in huggingface_hub.HfApi().model_info(name, timeout=PROBE_SECONDS).siblings]
-        chosen = _chosen(f"the repository {name}", (file for file in files if re.fullmatch(r"[^/]+\.pt", file)))
-        if CONFIG_FILE in files:
-            huggingface_hub.hf_hub_download(name, CONFIG_FILE)
+        chosen = _chosen(f"the repository {name}", (file for file in files if "/" not in file))
+        texts = [file for file in files if chosen == WEIGHTS_FILE and file.startswith(f"{TEXT_FOLDER}/")]
+        for file in ([CONFIG_FILE] if CONFIG_FILE in files else []) + texts:
+            huggingface_hub.hf_hub_download(name, file)
         return Path(huggingface_hub.hf_hub_download(name, chosen))
     except BadCheckpoint:
         raise

@@ -18,6 +18,7 @@ LAST = "checkpoint_last.pt"
 SAME = {
     "training_records_sha256": "training records",
     "text_encoder_files": "tokenizer or text encoder config",
+    "target_labels": "labels",
 }
 
 

@@ -1,5 +1,6 @@
 """Load checkpoint files by an allow-list of harmless types: a pickle that would run code is refused, never run."""
 
+import importlib
 import pickle
 import re
 import struct
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ecgtext_plugins.errors import BadCheckpoint
+from ecgtext_plugins.checkpoints.inert_types import plain, stand_ins
+from ecgtext_plugins.errors import BadCheckpoint, BadConfig
 
 PICKLE = b"\x80"  # first byte of a pickle outside a zip file, as torch wrote them before 1.6
 
@@ -40,7 +42,7 @@ UNREADABLE = (
 
 
 def load_checkpoint_file(path: str | Path, allow_types: Sequence = (), mmap: bool = False) -> dict:
-    """Read a ``.pt`` file to CPU tensors and plain values.
+    """Read a ``.pt`` file to CPU tensors and plain values; configs of argparse and omegaconf become dictionaries.
 
     Parameters
     ----------
@@ -62,8 +64,9 @@ def load_checkpoint_file(path: str | Path, allow_types: Sequence = (), mmap: boo
     if not path.is_file():
         raise BadCheckpoint(f"no checkpoint {path}: expected a .pt file written by training")
     try:
-        with torch.serialization.safe_globals([*harmless_types(), *allow_types]):
+        with torch.serialization.safe_globals([*harmless_types(), *stand_ins(), *allow_types]):
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+        state = plain(state)
     except UNREADABLE as error:
         raise _explained(path, error) from error
     if not isinstance(state, dict):
@@ -71,14 +74,36 @@ def load_checkpoint_file(path: str | Path, allow_types: Sequence = (), mmap: boo
     return state
 
 
+def types_by_name(names: Sequence[str]) -> list:
+    """Import the types that a person trusts, by names such as ``package.module.Name``.
+
+    Raises
+    ------
+    BadConfig
+        When a name is not of that form, or there is no such type.
+    """
+    found = []
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        try:
+            found.append(getattr(importlib.import_module(module), attribute))
+        except (ImportError, AttributeError, ValueError) as error:
+            raise BadConfig(
+                f"type {name} cannot be imported ({error}): expected module.Name, as the refusal of the checkpoint "
+                "spells it; install the package that it comes from"
+            ) from error
+    return found
+
+
 def _explained(path: Path, error: Exception) -> BadCheckpoint:
     if isinstance(error, PermissionError):
         return BadCheckpoint(f"checkpoint {path} cannot be read: {error.strerror}; change its permissions")
     found = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|GLOBAL) ([\w.]+)", str(error))
     if found:
+        name = found[1] if "." in found[1] else f"builtins.{found[1]}"
         return BadCheckpoint(
-            f"checkpoint {path} holds the type {found[1]}, which could run code and was not loaded; if you trust its "
-            "source, call ecgtext_plugins.checkpoints.safe_load.load_checkpoint_file with allow_types=[that type]"
+            f"checkpoint {path} holds the type {name}, which could run code and was not loaded; if you trust its "
+            f"source, allow it: `ecgtext convert {path} --allow-type {name} ...` writes a file without it"
         )
     size = path.stat().st_size
     whole = zipfile.is_zipfile(path)

@@ -8,6 +8,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 from torch import Tensor
 
+from ecgtext_plugins.criterions._logging import sums
 from ecgtext_plugins.errors import BadConfig
 from ecgtext_plugins.modules import ets_exchange, ets_loss, mem_loss, mlm_loss, patch_masking
 from ecgtext_plugins.modules.etm_loss import etm_counts, etm_loss
@@ -187,17 +188,6 @@ class TermsCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All values are sums."""
         return True
-
-
-def sums(logging_outputs: list[dict]) -> dict[str, float]:
-    """Sum the logging outputs of several batches, key by key; tensors come from their device at once."""
-    entries = [(key, value) for log in logging_outputs for key, value in log.items()]
-    tensors = [value.detach().reshape(()).double() for _, value in entries if torch.is_tensor(value)]
-    read = iter(torch.stack(tensors).tolist() if tensors else [])
-    totals: dict[str, float] = {}
-    for key, value in entries:
-        totals[key] = totals.get(key, 0.0) + (next(read) if torch.is_tensor(value) else float(value))
-    return totals
 
 
 def summarise(logging_outputs: list[dict]) -> dict[str, float]:

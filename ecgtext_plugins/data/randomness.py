@@ -13,6 +13,9 @@ PURPOSES = (
     "swap_report",
     "shuffle_reports",
     "patch_mask",
+    "perturbation",
+    "bucket_lead",
+    "time_mask",
 )
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 

@@ -1,6 +1,6 @@
-"""ECG embeddings of a manifest, and their parquet file."""
+"""ECG embeddings of a manifest's records at their whole length or of any recordings by windows; their parquet file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +8,91 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ecgtext_plugins.atomic_files import replacing
 from ecgtext_plugins.data.ecg_batch import batch_of, stored_ecg
-from ecgtext_plugins.errors import BadCheckpoint, BadManifest, BadStore
+from ecgtext_plugins.errors import BadCheckpoint, BadConfig, BadManifest, BadStore
+from ecgtext_plugins.evaluation.record_sources import RecordSources
+from ecgtext_plugins.evaluation.window_batches import WindowOutputs, window_outputs
 from ecgtext_plugins.store.manifest import Manifest
 
 SHORTEST = 16  # samples: one ECG frame of the encoder's convolutional stem
+DEFAULT, MEAN, CLS = POOLINGS = ("default", "mean", "cls")
 
 
-def embed_manifest(model: Any, manifest: Manifest, batch_size: int = 64, device: str = "cpu") -> np.ndarray:
+def pooled(model: Any, pooling: str = DEFAULT) -> Callable[..., Tensor]:
+    """Return the function from ECGs (B, 12, T) and padding (B, T) or None to vectors (B, D).
+
+    Parameters
+    ----------
+    model : LoadedModel
+    pooling : str
+        ``default``: the model's own, as published: D-BETA's tanh-pooled class token, ECG-FM's mean over frames without
+        zeros. ``mean``: over the frames' states. ``cls``: the class token's state, before D-BETA's pooler.
+
+    Raises
+    ------
+    BadConfig
+        For another word, or ``cls`` of a model without a class token.
+    """
+    if pooling not in POOLINGS:
+        raise BadConfig(f"pooling={pooling}: expected one of {', '.join(POOLINGS)}; use one of them")
+    if pooling == DEFAULT:
+        return model.encode_ecg
+    has_token = hasattr(model.model, "class_embedding")
+    if pooling == CLS and not has_token:
+        raise BadConfig(f"pooling=cls: the model is a {model.family}, which has no class token; use default or mean")
+
+    def states(ecg: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        if not has_token:
+            return model.ecg_encoder.encode_frames(ecg, padding)
+        frames, padding = model.ecg_encoder.embed(ecg, padding)
+        return model.model.ecg_tokens(frames, padding), padding
+
+    def pool(ecg: Tensor, padding: Tensor | None = None) -> Tensor:
+        tokens, padding = states(ecg, padding)
+        if pooling == CLS:
+            return tokens[:, 0]
+        frames = tokens[:, 1:] if has_token else tokens
+        if padding is None:
+            return frames.mean(1)
+        return frames.masked_fill(padding[:, :, None], 0.0).sum(1) / (~padding).sum(1, keepdim=True)
+
+    return pool
+
+
+def embed_records(
+    model: Any,
+    sources: RecordSources,
+    batch_size: int = 64,
+    device: str = "cpu",
+    pooling: str = DEFAULT,
+    workers: int = 0,
+) -> WindowOutputs:
+    """Embed recordings by windows of the model's length; a record's vector is the mean of its windows'.
+
+    Parameters
+    ----------
+    model : LoadedModel
+    pooling : str
+        See :func:`pooled`.
+    batch_size, device, workers
+        As in :func:`window_outputs`.
+
+    Raises
+    ------
+    BadCheckpoint, BadConfig
+        As :func:`window_outputs` and :func:`pooled`.
+    """
+    function = pooled(model, pooling)
+    return window_outputs(model, function, sources, batch_size, device, workers=workers, what="embed ECGs")
+
+
+def embed_manifest(
+    model: Any, manifest: Manifest, batch_size: int = 64, device: str = "cpu", pooling: str = DEFAULT
+) -> np.ndarray:
     """Embed every record of a manifest, at its whole length.
 
     Records are read batch by batch and grouped by length, so none is padded or cropped and a vector doesn't depend on
@@ -28,6 +102,8 @@ def embed_manifest(model: Any, manifest: Manifest, batch_size: int = 64, device:
     ----------
     model : torch module
         From ``ecgtext_plugins.load``: ``encode_ecg((B, 12, T) float32 mV) -> (B, D)`` and ``sample_rate`` in Hz.
+    pooling : str
+        See :func:`pooled`.
 
     Returns
     -------
@@ -45,10 +121,11 @@ def embed_manifest(model: Any, manifest: Manifest, batch_size: int = 64, device:
     """
     _check(model, manifest)
     model = model.to(device).eval()
+    encode = pooled(model, pooling)
     vectors: np.ndarray | None = None
     with tqdm(total=len(manifest.rows), desc="embed ECGs", unit="record", disable=None) as bar:
         for places in equal_length_batches(manifest.n_samples, batch_size):
-            batch = _encode(model, manifest, places, device)
+            batch = _encode(encode, manifest, places, device)
             if vectors is None:
                 vectors = np.empty((len(manifest.rows), batch.shape[1]), dtype=np.float32)
             vectors[places] = batch
@@ -109,10 +186,10 @@ def _check(model: Any, manifest: Manifest) -> None:
 
 
 @torch.inference_mode()
-def _encode(model: Any, manifest: Manifest, places: np.ndarray, device: str) -> np.ndarray:
+def _encode(encode: Callable[..., Tensor], manifest: Manifest, places: np.ndarray, device: str) -> np.ndarray:
     ecgs = [stored_ecg(manifest, int(place)) for place in places]
     signals, _ = batch_of(ecgs, int(manifest.n_samples[places[0]]))
-    batch = model.encode_ecg(signals.to(device)).float().cpu().numpy()
+    batch = encode(signals.to(device)).float().cpu().numpy()
     finite = np.isfinite(batch).all(axis=1)
     if not finite.all():
         record = manifest.record_id(int(places[int(np.argmin(finite))]))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ecgtext_plugins.criterions.classification_metrics import area
+
 
 @dataclass(frozen=True)
 class AurocResult:
@@ -47,7 +49,7 @@ def auroc_by_class(labels: np.ndarray, scores: np.ndarray, names: list[str]) -> 
     if np.isnan(scores).any():
         row, column = np.argwhere(np.isnan(scores))[0]
         raise ValueError(f"score of row {row} for class {names[column]} is not a number")
-    per_class = {name: _auroc(labels[:, i], scores[:, i]) for i, name in enumerate(names)}
+    per_class = {name: area(labels[:, i], scores[:, i]) for i, name in enumerate(names)}
     defined = [value for value in per_class.values() if not np.isnan(value)]
     return AurocResult(
         per_class=per_class,
@@ -55,11 +57,3 @@ def auroc_by_class(labels: np.ndarray, scores: np.ndarray, names: list[str]) -> 
         undefined=[name for name, value in per_class.items() if np.isnan(value)],
         n_positive={name: int(labels[:, i].sum()) for i, name in enumerate(names)},
     )
-
-
-def _auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    if labels.all() or not labels.any():
-        return float("nan")
-    return float(roc_auc_score(labels, scores))

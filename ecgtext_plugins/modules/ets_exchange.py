@@ -34,6 +34,7 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
+        """Return what each process has, (processes, ...)."""
         return _pass_on(x, 1)
 
     @staticmethod
@@ -53,17 +54,19 @@ def _pass_on(x: Tensor, step: int) -> Tensor:
     return received
 
 
-class _Gather(torch.autograd.Function):
+class Gather(torch.autograd.Function):
     """Stack the tensors of all processes; each gets the sum of the gradients that its own received."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
+        """Return the tensors of all processes, (processes, ...)."""
         parts = [torch.empty_like(x) for _ in range(world_size())]
         dist.all_gather(parts, x.contiguous())
         return torch.stack(parts)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
+        """Sum the gradients of all processes, and keep that of the own part."""
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
         return gradient[dist.get_rank()]
@@ -77,7 +80,7 @@ def _others(text: Tensor, shown: Tensor, exchange: str):
     text = torch.cat([text, text.new_zeros(missing, text.shape[1])])
     shown = torch.cat([shown, shown.new_full((missing,), NOBODY)])
     if exchange == "gather":
-        texts, reports = _Gather.apply(text), _Gather.apply(shown)
+        texts, reports = Gather.apply(text), Gather.apply(shown)
         for step in range(1, world_size()):
             place = (dist.get_rank() - step) % world_size()
             yield texts[place], reports[place]

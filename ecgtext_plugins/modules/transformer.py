@@ -1,11 +1,14 @@
 """Transformer encoder in wav2vec 2.0's layout (key names of fairseq), post-norm or pre-norm."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from ecgtext_plugins.modules.attention import attend
+from ecgtext_plugins.modules.attention import attend, attention_weights
+from ecgtext_plugins.modules.dropout import Dropout
 
 
 class SelfAttention(nn.Module):
@@ -24,6 +27,10 @@ class SelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         out = attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads, padding_mask, dropout)
         return self.out_proj(out)
+
+    def weights(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """(B, N, D) -> attention weights, mean over heads (B, N, N), see `attention_weights`."""
+        return attention_weights(self.q_proj(x), self.k_proj(x), self.heads, padding_mask)
 
 
 class EncoderLayer(nn.Module):
@@ -46,13 +53,17 @@ class EncoderLayer(nn.Module):
         self.fc1 = nn.Linear(width, ffn)
         self.fc2 = nn.Linear(ffn, width)
         self.final_layer_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-        self.activation_dropout = nn.Dropout(activation_dropout)
+        self.dropout = Dropout(dropout)
+        self.activation_dropout = Dropout(activation_dropout)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         hidden = self.fc1(x)
         hidden = functional.gelu(hidden.float()).type_as(hidden)
         return self.dropout(self.fc2(self.activation_dropout(hidden)))
+
+    def attention_map(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Input of the layer (B, N, D) -> its attention weights, mean over heads (B, N, N)."""
+        return self.self_attn.weights(self.self_attn_layer_norm(x) if self.norm_first else x, padding_mask)
 
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
@@ -87,7 +98,7 @@ class TransformerEncoder(nn.Module):
             for _ in range(layers)
         )
         self.layer_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=initializer_range)
@@ -104,3 +115,23 @@ class TransformerEncoder(nn.Module):
             else:
                 x = layer(x, padding_mask)
         return self.layer_norm(x) if self.norm_first else x
+
+    def attention_maps(self, x: Tensor, padding_mask: Tensor | None = None, layers: Sequence[int] = (-1,)) -> Tensor:
+        """(B, N, D) -> attention weights of `layers`, mean over heads (B, len(layers), N, N); runs no layer behind.
+
+        Raises
+        ------
+        ValueError
+            When there is no such layer.
+        """
+        depth = len(self.layers)
+        if not layers or not all(-depth <= layer < depth for layer in layers):
+            raise ValueError(f"layers={list(layers)}: expected some of {-depth}..{depth - 1}")
+        wanted, maps = [layer % depth for layer in layers], {}
+        x = self.dropout(x if self.norm_first else self.layer_norm(x))
+        for place, layer in enumerate(self.layers[: max(wanted) + 1]):
+            if place in wanted:
+                maps[place] = layer.attention_map(x, padding_mask)
+            if place < max(wanted):
+                x = layer(x, padding_mask)
+        return torch.stack([maps[place] for place in wanted], dim=1)

@@ -105,11 +105,11 @@ def _draw_sheet(axes: Axes, strip: Strip, seconds: float, rhythm_lead: str) -> N
     axes.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], facecolor=PAPER)
     for spine in axes.spines.values():
         spine.set(color=COARSE, linewidth=0.8)
-    _draw_grid(axes, width, height)
+    draw_grid(axes, width, height)
     share = seconds / len(LAYOUT[0])
     for row, leads in enumerate((*LAYOUT, (rhythm_lead,))):
         baseline = height - _TOP - (row + 0.55) * _ROW
-        _draw_pulse(axes, baseline)
+        draw_pulse(axes, baseline)
         for column, lead in enumerate(leads):
             start, stop = (column * share, (column + 1) * share) if len(leads) > 1 else (0.0, seconds)
             _draw_lead(axes, signal[LEADS.index(lead)], strip.sample_rate, (start, stop), baseline, lead)
@@ -129,17 +129,18 @@ def _check(strip: Strip, rhythm_lead: str) -> np.ndarray:
     return signal
 
 
-def _draw_grid(axes: Axes, width: float, height: float) -> None:
+def draw_grid(axes: Axes, width: float, height: float) -> None:
+    """Draw lines every 1 and 5 mm on axes whose coordinates are millimetres, `width` by `height`."""
     for step, color, line in ((1.0, FINE, 0.35), (5.0, COARSE, 0.6)):
         across = [((x, 0), (x, height)) for x in np.arange(0, width + 0.5, step)]
         along = [((0, y), (width, y)) for y in np.arange(0, height + 0.5, step)]
         axes.add_collection(LineCollection(across + along, colors=color, linewidths=line, zorder=1))
 
 
-def _draw_pulse(axes: Axes, baseline: float) -> None:
-    """Draw the calibration pulse: 1 mV for 0.2 s."""
+def draw_pulse(axes: Axes, baseline: float, start: float = _LEFT) -> None:
+    """Draw the calibration pulse, 1 mV for 0.2 s, into the 11 mm before `start`, where the traces begin."""
     high = baseline + MM_PER_MV
-    left, right = _LEFT - 9.0, _LEFT - 9.0 + 0.2 * MM_PER_S
+    left, right = start - 9.0, start - 9.0 + 0.2 * MM_PER_S
     xs, ys = [left - 2, left, left, right, right, right + 2], [baseline, baseline, high, high, baseline, baseline]
     axes.plot(xs, ys, color=INK, linewidth=0.8, zorder=3, solid_joinstyle="miter")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ecgtext_plugins
+from ecgtext_plugins.checkpoints.convert import convert_checkpoint
 from ecgtext_plugins.checkpoints.locate import locate_checkpoint
 from ecgtext_plugins.errors import BadCheckpoint
 from tests.checkpoints.tiny import ecgs, save_released, tiny_dbeta
@@ -98,3 +99,32 @@ def test_a_cached_hub_name_needs_no_network(hub, released, monkeypatch):
     shutil.copyfile(released, snapshot / "checkpoint_best.pt")
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", None)
     assert locate_checkpoint("owner/name") == snapshot / "checkpoint_best.pt"
+
+
+def test_a_hub_name_of_a_folder_of_ours(hub, trained, tmp_path, monkeypatch):
+    convert_checkpoint(trained, "ecgtext", tmp_path / "folder")
+    files = [str(path.relative_to(tmp_path / "folder")) for path in (tmp_path / "folder").rglob("*") if path.is_file()]
+    info = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in [*files, "other/model.bin"]])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, name, timeout: info)
+
+    def download(name, file):
+        target = tmp_path / "snapshot" / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return str(shutil.copyfile(tmp_path / "folder" / file, target))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    loaded, whole = ecgtext_plugins.from_pretrained("owner/name"), ecgtext_plugins.load(trained)
+    assert torch.equal(loaded.encode_ecg(ecgs()), whole.encode_ecg(ecgs()))
+    assert torch.equal(loaded.encode_text(["sinus rhythm"]), whole.encode_text(["sinus rhythm"]))
+    assert not (tmp_path / "snapshot" / "other").exists() and not (tmp_path / "snapshot" / "README.md").exists()
+
+
+def test_a_cached_folder_of_ours_needs_no_network(hub, trained, monkeypatch):
+    repository = hub / "models--owner--name"
+    convert_checkpoint(trained, "ecgtext", repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", None)
+    found = locate_checkpoint("owner/name")
+    assert found == repository / "snapshots" / ("a" * 40) / "model.safetensors"
+    assert ecgtext_plugins.from_pretrained("owner/name").family == "dbeta"

@@ -74,6 +74,6 @@ def test_other_bad_files(tmp_path):
     torch.save({"model": {}}, tmp_path / "bare.pt")
     with pytest.raises(BadCheckpoint, match="lacks cfg, task_state"):
         load_model(tmp_path / "bare.pt")
-    torch.save({"model": {}, "cfg": {"model": {"_name": "wav2vec2"}}, "task_state": {}}, tmp_path / "other.pt")
-    with pytest.raises(BadCheckpoint, match="model 'wav2vec2'"):
+    torch.save({"model": {}, "cfg": {"model": {"_name": "transformer"}}, "task_state": {}}, tmp_path / "other.pt")
+    with pytest.raises(BadCheckpoint, match="model 'transformer'"):
         load_model(tmp_path / "other.pt")

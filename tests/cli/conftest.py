@@ -33,6 +33,7 @@ def stand_in(monkeypatch):
         """Mean absolute voltage of each lead as embedding; a text's are the codes of its letters."""
 
         sample_rate, n_samples, config, checkpoint_sha256 = 100.0, 1000, {"model": {}}, "ab" * 32
+        family, standardize, labels = "dbeta", False, None
 
         def encode_ecg(self, ecg):
             return ecg.abs().mean(2)
