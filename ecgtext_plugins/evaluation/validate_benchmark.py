@@ -12,7 +12,7 @@ from ecgtext_plugins.evaluation._benchmark_keys import Source
 from ecgtext_plugins.evaluation.benchmark import Benchmark
 from ecgtext_plugins.evaluation.run_benchmark import ALL, cut_windows, label_matrix, read_splits
 from ecgtext_plugins.store.listing import IDENTIFICATION
-from ecgtext_plugins.store.manifest import read_manifest
+from ecgtext_plugins.store.manifest import read_manifest, refuse_shared_patients
 from ecgtext_plugins.store.reader import RecordStore
 from ecgtext_plugins.store.recipe import differences, load_recipe
 from ecgtext_plugins.store.splits import SPLITS
@@ -121,8 +121,13 @@ def _splits(benchmark: Benchmark, source: Source, store: RecordStore, rebuild: s
         if undefined:
             message = f"no record of split {benchmark.split} {what} {', '.join(undefined)}: figures are undefined there"
             yield Finding("classes", message, is_error=False)
-    used = SPLITS if benchmark.split == ALL else benchmark.split.split(",")
     folder = store.folder / "manifests" / (source.label_set or "")
+    try:
+        files = [folder / f"{name}.tsv" for name in SPLITS]
+        refuse_shared_patients([read_manifest(path) for path in files if path.is_file()])
+    except (BadManifest, BadStore) as error:
+        yield Finding("splits", str(error), rebuild)
+    used = SPLITS if benchmark.split == ALL else benchmark.split.split(",")
     absent = [name for name in ("train", "valid") if name not in used and not (folder / f"{name}.tsv").is_file()]
     if absent:
         message = f"store {store.folder} has no {' or '.join(absent)} split: zero-shot only, no probe"

@@ -1,9 +1,11 @@
 """Benchmark recipes and users' prompts; running one on a store."""
 
 import csv
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +13,11 @@ import torch
 import yaml
 
 import ecgtext_plugins
-from ecgtext_plugins.errors import BadManifest, BadPrompts, BadRecipe, BadStore
+from ecgtext_plugins.errors import BadCheckpoint, BadManifest, BadPrompts, BadRecipe, BadStore
 from ecgtext_plugins.evaluation import run_benchmark
 from ecgtext_plugins.evaluation.benchmark import load_benchmark, with_prompts
 from ecgtext_plugins.evaluation.metrics import auroc_by_class
-from ecgtext_plugins.evaluation.run_benchmark import read_splits, run_zero_shot
+from ecgtext_plugins.evaluation.run_benchmark import cut_windows, read_splits, run_zero_shot
 from ecgtext_plugins.store.manifest import Manifest
 
 VALUES = {
@@ -56,7 +58,7 @@ def test_scored_classes_are_those_of_the_code_table():
 
 
 def test_unknown_name_lists_the_shipped_ones(monkeypatch):
-    with pytest.raises(BadRecipe, match="no recipe 'demos'.*demo, physionet2021_scored"):
+    with pytest.raises(BadRecipe, match="no recipe 'demos'.* demo, .*physionet2021_scored, "):
         load_benchmark("demos")
 
 
@@ -64,7 +66,32 @@ def test_unknown_name_lists_the_shipped_ones(monkeypatch):
     ("changes", "error", "sentence"),
     [
         ({"prompt": {}}, BadRecipe, "unknown key 'prompt', expected .*; did you mean prompts"),
-        ({"metric": "f1"}, BadRecipe, "metric: f1, expected one of auroc"),
+        ({"metric": "f1"}, BadRecipe, "metric: f1, expected one of auroc, cinc_score, accuracy"),
+        ({"windows": "whole"}, BadRecipe, "unknown key 'windows', .*did you mean window?"),
+        ({"window": "last"}, BadRecipe, "window: last, expected one of whole, first_2500, windows"),
+        ({"version": "2"}, BadRecipe, "version: 2, expected a whole number"),
+        ({"split": "dev"}, BadRecipe, "split: dev, expected all, or some of train, valid, test"),
+        ({"leads": [12, 5]}, BadRecipe, r"leads: \[12, 5\], expected different ones of 12, 6, 3, 2, 1"),
+        ({"recipe": {"demo": {"labelset": "x"}}}, BadRecipe, "expected label_set and labels only"),
+        ({"recipe": []}, BadRecipe, "expected a text, or {recipe: {label_set: ...}}"),
+        ({"published": {"D-BETA": {"zeroshot": 1.0}}}, BadRecipe, "published: .*expected {model: {zero_shot or"),
+        ({"published": {"D-BETA": {"zero_shot": 101}}}, BadRecipe, "a number from 0 to 100"),
+        ({"published": {"D-BETA": {"linear_probe": {"1 %": 5}}}}, BadRecipe, "a number from 0 to 100"),
+        ({"classes": ["sinus", "fib"]}, BadPrompts, "class never is in only one of classes and prompts"),
+        ({"classes": ["sinus", "fib", "fib"]}, BadRecipe, "expected each class, and each code of one, once"),
+        ({"classes": {"sinus": []}}, BadRecipe, "expected a class and its code or codes"),
+        ({"classes": "sinus"}, BadRecipe, "classes are .sinus., expected a list of codes or"),
+        ({"prompts": "expert"}, BadRecipe, "lacks classes"),
+        ({"prompts": "expert", "classes": ["SR"]}, BadPrompts, "expected .*one of names, expert and a vocabulary"),
+        ({"prompts": "experts", "classes": ["SR"], "vocabulary": "csn"}, BadPrompts, "did you mean expert?"),
+        ({"prompts": "names", "classes": ["SR"], "vocabulary": "cns"}, BadPrompts, "did you mean csn?"),
+        (
+            {"prompts": "names", "classes": ["AFLT"], "vocabulary": "csn"},
+            BadPrompts,
+            "vocabulary csn has no code 'AFLT'",
+        ),
+        ({"metric": "accuracy"}, BadRecipe, "identification has no classes"),
+        ({"transfer": {"source": "csn"}}, BadRecipe, r"transfer: .*expected source \(a benchmark\) and classes"),
         ({"prompts": {}}, BadPrompts, "expected {class: text or list of texts}"),
         ({"prompts": {"sinus": ""}}, BadPrompts, "prompt of class 'sinus' is"),
         ({"prompts": {"sinus": []}}, BadPrompts, "prompt of class 'sinus' is"),
@@ -79,7 +106,12 @@ def test_bad_recipes(tmp_path, changes, error, sentence):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("- a", "holds list, expected a mapping"), ("name: small", "lacks version, desc"), ("a: [", "be read as YAML")],
+    [
+        ("name: a\nname: b", "key 'name' is there twice"),
+        ("- a", "holds list, expected a mapping"),
+        ("name: small", "lacks version, desc"),
+        ("a: [", "be read as YAML"),
+    ],
 )
 def test_bad_yaml(tmp_path, text, sentence):
     path = tmp_path / "bad.yaml"
@@ -194,7 +226,69 @@ def test_result_equals_the_parts_done_by_hand(store, tmp_path, split, rows):
     assert result["benchmark"] == {"name": "small", "version": 2}
     assert result["checkpoint_sha256"] == "ff" * 32 and result["store_fingerprint"] == "ee" * 32
     assert result["prompts"]["fib"] == ["atrial fibrillation", "afib"]
+    text = '[["sinus",["sinus rhythm"]],["fib",["atrial fibrillation","afib"]],["never",["asystole"]]]'
+    assert result["prompts_sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    assert (result["prompt_set"], result["templates"], result["window"]) == ("own", "plain", "whole")
     json.dumps(result, allow_nan=False)
+
+
+def test_classes_with_several_codes_are_or_ed(store, tmp_path):
+    classes = {"either": ["sinus", "more"], "fib": "fib"}
+    path = write(tmp_path, classes=classes, prompts={"fib": "afib", "either": "sinus rhythm"})
+    result = run_zero_shot(FakeModel(), load_benchmark(path), store.folder, "all")
+    labels = np.stack([store.labels[:, 0] | store.labels[:, 3], store.labels[:, 1]], axis=1)
+    expected = auroc_by_class(labels, store.signals[:, [0, 2], 0], ["either", "fib"])
+    assert result["auroc"] == pytest.approx(expected.per_class) and result["positives"] == expected.n_positive
+    assert result["classes"] == {"either": ["sinus", "more"], "fib": ["fib"]}
+
+
+def test_label_set_and_spelling_of_a_recipe(store, tmp_path):
+    """Labels called set/name, one of them otherwise than the benchmark's; the set's own manifests are read."""
+    store.label_names = ["form/sinus_", "form/fib", "form/never", "more"]
+    (store.folder / "manifests" / "form").mkdir()
+    (store.folder / "manifests" / "form" / "test.tsv").touch()
+    recipe = {"other": None, "demo": {"label_set": "form", "labels": {"sinus": "sinus_"}}}
+    result = run_zero_shot(FakeModel(), load_benchmark(write(tmp_path, recipe=recipe)), store.folder)
+    plain = dict(positives={"sinus": 2, "fib": int(store.labels[4:, 1].sum()), "never": 0}, n=4, split="test")
+    assert {key: result[key] for key in plain} == plain
+    assert (result["recipe"], result["label_set"]) == ("demo", "form")
+    with pytest.raises(BadManifest, match="split 'train' of store .*: expected all or different ones of test, joined"):
+        run_zero_shot(FakeModel(), load_benchmark(write(tmp_path, recipe=recipe)), store.folder, "train")
+
+
+def test_first_2500_samples_are_five_seconds():
+    store = FakeStore("here")
+    lengths = np.array([400, 500, 900])
+    cut = cut_windows(Manifest("m.tsv", store, np.arange(3), lengths), "first_2500")
+    assert cut.n_samples.tolist() == [400, 500, 500] and cut.starts.tolist() == [0, 0, 0]
+    whole = Manifest("m.tsv", store, np.arange(3), lengths)
+    assert cut_windows(whole, "whole") is whole
+    with pytest.raises(BadManifest, match="lists whole records, but the benchmark's window rule is windows"):
+        cut_windows(whole, "windows")
+    windows = Manifest("m.tsv", store, np.arange(3), lengths, starts=np.array([0, 5, 9]))
+    assert cut_windows(windows, "windows") is windows
+    for rule in ("whole", "first_2500"):
+        with pytest.raises(BadManifest, match=f"lists windows, but the benchmark's window rule is {rule}"):
+            cut_windows(windows, rule)
+
+
+def test_first_2500_reads_no_later_sample(store, tmp_path, monkeypatch):
+    path, seen = write(tmp_path, window="first_2500"), []
+    store.sample_rate = 1.6  # 5 s are 8 of the 16 samples
+    monkeypatch.setattr(run_benchmark, "embed_manifest", lambda model, manifest, *rest: seen.append(manifest) or ECGS)
+    run_zero_shot(FakeModel(), load_benchmark(path), store.folder)
+    np.testing.assert_array_equal(seen[0].signal_mv(1), store.signals[5][:, :8])
+
+
+ECGS = np.eye(4, 3, dtype=np.float32)
+
+
+def test_model_without_text_and_task_without_classes(store, tmp_path):
+    ecg_only = SimpleNamespace(config={"model": {}}, sample_rate=100.0)
+    with pytest.raises(BadCheckpoint, match="no text encoder"):
+        run_zero_shot(ecg_only, load_benchmark(write(tmp_path)), store.folder)
+    with pytest.raises(BadRecipe, match="physionet2021_id is one of identification"):
+        run_zero_shot(FakeModel(), load_benchmark("physionet2021_id"), store.folder)
 
 
 @pytest.mark.parametrize("split", ["", "tests", "test,test", "train,,test", "all,test"])
