@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark demo --data DATA
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark physionet2021_scored --data DATA --split all --json
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark demo --data DATA --prompts my_prompts.json
+  ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark ptbxl_super --data DATA --prompts expert --templates report
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark demo --data DATA --untrained-seed 1   # the control
 
 PROMPTS.json: {"sinus_rhythm": "normal sinus rhythm", ...}, a text or a list of texts for each class of the benchmark"""
@@ -23,7 +24,10 @@ PROMPTS.json: {"sinus_rhythm": "normal sinus rhythm", ...}, a text or a list of 
     )
     parser.add_argument("--benchmark", required=True, metavar="NAME|FILE.yaml", help="one of manifests/benchmarks")
     parser.add_argument("--data", required=True, metavar="DATA", type=Path, help="store of the benchmark's corpus")
-    parser.add_argument("--prompts", metavar="FILE.json", type=Path, help="your own texts for the benchmark's classes")
+    parser.add_argument(
+        "--prompts", metavar="SET|FILE.json", help="shipped set, names or expert, or your own texts for the classes"
+    )
+    parser.add_argument("--templates", metavar="NAME|FILE", help="frames for the texts: plain, report, ecg, ensemble")
     parser.add_argument("--split", help="test, all, or several as train,valid (default: what the benchmark says)")
     parser.add_argument(
         "--untrained-seed", type=int, metavar="S", help="control: the same architecture with random weights of seed S"
@@ -38,12 +42,14 @@ def run(args: argparse.Namespace) -> int:
     """Load, score, print."""
     import ecgtext_plugins
     from ecgtext_plugins.atomic_files import write_json
-    from ecgtext_plugins.evaluation.benchmark import load_benchmark, with_prompts
+    from ecgtext_plugins.evaluation.benchmark import load_benchmark, with_prompts, with_templates
     from ecgtext_plugins.evaluation.run_benchmark import run_zero_shot
 
     benchmark = load_benchmark(args.benchmark)
     if args.prompts is not None:
         benchmark = with_prompts(benchmark, args.prompts)
+    if args.templates is not None:
+        benchmark = with_templates(benchmark, args.templates)
     device = check_device(args.device)
     model = ecgtext_plugins.load(args.checkpoint, untrained_seed=args.untrained_seed)
     result = run_zero_shot(model, benchmark, args.data, args.split, args.batch_size, device)
