@@ -220,23 +220,19 @@ def main() -> None:
     print(
         f"batch {args.batch}, {args.threads} threads, {args.repeats} repeats; MIMIC-like: {mimic[0].mean():.0f} tokens"
     )
-    seconds, memory = {}, {}
+    reference = {}
     for names in (list(plans)[:2], list(plans)[2:4], list(plans)[4:6], list(plans)[6:]):  # 23 GB hold two
         arguments = [(args.batch, args.threads, *plans[name]) for name in names]
-        taken, peaks = interleaved(serve, arguments, args.repeats)
-        seconds |= dict(zip(names, taken, strict=True))
-        memory |= dict(zip(names, peaks, strict=True))
-    reference = {}
-    for name, took in seconds.items():
-        both, whole = np.median(np.array(took), axis=0)
-        key = "MIMIC" if name.startswith("MIMIC") else "fixed"
-        reference.setdefault(key, (both, whole))
-        first = reference[key]
-        print(
-            f"{name:55s} forward+backward {both:6.2f} s ({first[0] / both:4.2f} x)   "
-            f"whole step {whole:6.2f} s ({first[1] / whole:4.2f} x)   {args.batch / whole:5.2f} ECG/s   "
-            f"{memory[name] / 1e3:4.1f} GB"
-        )
+        seconds, peaks = interleaved(serve, arguments, args.repeats)
+        for name, took, peak in zip(names, seconds, peaks, strict=True):
+            both, whole = np.median(np.array(took), axis=0)
+            first = reference.setdefault(name.startswith("MIMIC"), (both, whole))
+            print(
+                f"{name:55s} forward+backward {both:6.2f} s ({first[0] / both:4.2f} x)   "
+                f"whole step {whole:6.2f} s ({first[1] / whole:4.2f} x)   {args.batch / whole:5.2f} ECG/s   "
+                f"{peak / 1e3:4.1f} GB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
