@@ -7,6 +7,7 @@ import numpy as np
 from ecgtext_plugins import atomic_files
 from ecgtext_plugins.store.fairseq_signals.export_plan import ExportPlan
 from ecgtext_plugins.store.fairseq_signals.export_tables import csv_file
+from ecgtext_plugins.store.label_definition import ALL, write_label_definition
 from ecgtext_plugins.store.splits import SPLITS
 
 logger = logging.getLogger(__name__)
@@ -43,18 +44,12 @@ def write_labels(plan: ExportPlan) -> list[str]:
 def _write_definition(plan: ExportPlan, counts: dict[str, int], positives: dict[str, np.ndarray]) -> list[str]:
     """Write label_def.csv, splits in alphabetical order, and pos_weight.txt, where there is a train split."""
     folder, names = plan.folder / FOLDER, plan.store.label_names
-    shares = {name: positives[name] / counts[name] for name in counts}
-    with np.errstate(divide="ignore"):
-        weights = {name: (1 - share) / share for name, share in shares.items()}
-    columns = {f"pos_count_{name}": values for name, values in positives.items()}
-    columns |= {f"pos_percent_{name}": values for name, values in shares.items()}
-    columns |= {f"pos_weight_{name}": values for name, values in weights.items()}
-    columns["pos_count_all"] = sum(positives.values())
-    columns["pos_percent_all"] = columns["pos_count_all"] / sum(counts.values())
-    with csv_file(folder / "label_def.csv") as table:
-        table.writerow(["name", *columns])
-        for place, name in enumerate(names):
-            table.writerow([name, *(values[place].item() for values in columns.values())])
+    weights = write_label_definition(
+        folder / "label_def.csv",
+        names,
+        counts | {ALL: sum(counts.values())},
+        positives | {ALL: sum(positives.values())},
+    )
     if "train" not in weights:
         logger.warning("%s has no train split: no pos_weight.txt is written", plan.store.folder)
         return []

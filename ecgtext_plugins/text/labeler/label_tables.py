@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ecgtext_plugins import atomic_files
 from ecgtext_plugins.errors import BadConfig
+from ecgtext_plugins.store.label_definition import ALL, write_label_definition
 from ecgtext_plugins.store.reader import RecordStore
 from ecgtext_plugins.text.labeler.report_labels import ReportLabeler
 
@@ -141,19 +142,9 @@ def write_definition(
     known = ~np.isnan(certainties).any(axis=1)
     positive = certainties >= threshold
     splits = [] if reports.splits is None else sorted(set(reports.splits[known]) - {""})
-    parts = {name: known & (reports.splits == name) for name in splits} | {"all": known}
+    parts = {name: known & (reports.splits == name) for name in splits} | {ALL: known}
     counts = {name: positive[part].sum(axis=0) for name, part in parts.items()}
-    shares = {name: counts[name] / max(1, int(part.sum())) for name, part in parts.items()}
-    columns = {f"pos_count_{name}": counts[name] for name in splits}
-    columns |= {f"pos_percent_{name}": shares[name] for name in splits}
-    with np.errstate(divide="ignore"):
-        columns |= {f"pos_weight_{name}": (1 - shares[name]) / shares[name] for name in splits}
-    columns |= {"pos_count_all": counts["all"], "pos_percent_all": shares["all"]}
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["name", *columns])
-    table.writerows([name, *(values[place].item() for values in columns.values())] for place, name in enumerate(labels))
-    atomic_files.write_text(path, text.getvalue())
+    write_label_definition(path, labels, {name: int(part.sum()) for name, part in parts.items()}, counts)
 
 
 def write_unmatched(path: Path, unmatched: Counter[str]) -> None:
