@@ -39,6 +39,7 @@ EXTRAS = {
     "demo": ["matplotlib>=3.8"],
     "hub": ["hf_xet>=1.1", "protobuf>=4", "sentencepiece>=0.2"],  # models without tokenizer.json need the last two
     "dask": ["dask>=2024.8", "distributed>=2024.8"],
+    "evaluation": ["neurokit2>=0.2.10"],
     "gpu": ["nvidia-ml-py>=12"],
     "slurm": ["hydra-submitit-launcher>=1.2"],
     "logging": ["tensorboard>=2.14", "wandb>=0.16"],
@@ -139,7 +140,7 @@ setup(
         include=["ecgtext_plugins", "ecgtext_plugins.*", "hydra_plugins.ecgtext", "hydra_plugins.ecgtext.*"],
         exclude=["*.__pycache__", "*.__pycache__.*", "ecgtext_plugins._recipes", "ecgtext_plugins._recipes.*"],
     ),
-    package_data={"": ["*.csv", "*.json", "*.txt", "*.yaml", "*.md"]},
+    package_data={"": ["*.csv", "*.json", "*.txt", "*.yaml", "*.md", "*.html", "*.css", "*.js"]},
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["ecgtext = ecgtext_plugins.cli.main:main"]},
