@@ -39,7 +39,7 @@ EXTRAS = {
     "demo": ["matplotlib>=3.8"],
     "hub": ["hf_xet>=1.1", "protobuf>=4", "sentencepiece>=0.2"],  # models without tokenizer.json need the last two
     "dask": ["dask>=2024.8", "distributed>=2024.8"],
-    "evaluation": ["neurokit2>=0.2.10"],
+    "evaluation": ["matplotlib>=3.8", "neurokit2>=0.2.10", "umap-learn>=0.5"],
     "gpu": ["nvidia-ml-py>=12"],
     "slurm": ["hydra-submitit-launcher>=1.2"],
     "logging": ["tensorboard>=2.14", "wandb>=0.16"],
@@ -50,6 +50,7 @@ EXTRAS = {
         "hydra-submitit-launcher>=1.2",
         "matplotlib>=3.8",
         "neurokit2>=0.2.10",
+        "playwright>=1.45",
         "protobuf>=4",
         "pytest>=8.0",
         "ruff>=0.9",

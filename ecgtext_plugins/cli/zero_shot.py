@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark demo --data DATA
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark physionet2021_scored --data DATA --split all --json
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark demo --data DATA --prompts my_prompts.json
-  ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark ptbxl_super --data DATA --prompts expert --templates report
+  ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark ptbxl_super --data DATA --prompts expert
   ecgtext zero-shot checkpoints/checkpoint_best.pt --benchmark demo --data DATA --untrained-seed 1   # the control
 
 PROMPTS.json: {"sinus_rhythm": "normal sinus rhythm", ...}, a text or a list of texts for each class of the benchmark"""

@@ -50,8 +50,8 @@ def manifest_pairs(manifest: Manifest, min_samples: int | None = None) -> np.nda
     elif manifest.store.listed_kind == "cmsc" and not manifest.windows:
         pairs = open_with_manifest(manifest.path)[1].pairs
     else:
-        segment = np.maximum(manifest.store.column("segment")[manifest.rows], 0)
-        starts = manifest.starts if manifest.windows else segment * manifest.n_samples
+        segment, length = (manifest.store.column(name)[manifest.rows] for name in ("segment", "n_samples"))
+        starts = np.maximum(segment, 0) * length + manifest.starts
         pairs = adjacent_pairs(recordings(manifest), starts, manifest.n_samples)
     pairs = pairs[(manifest.n_samples[pairs] >= (min_samples or 0)).all(axis=1)]
     if not len(pairs):

@@ -1,6 +1,7 @@
 """Labels of a manifest's entries: of a record store, of fairseq-signals' y.npy, or of the .mat files themselves."""
 
 import csv
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from ecgtext_plugins.errors import BadConfig, BadStore
 from ecgtext_plugins.store.fairseq_signals.mat_labels import NAMES, own_labels
 from ecgtext_plugins.store.joined_stores import JoinedStores
 from ecgtext_plugins.store.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def _names(path: Path, count: int) -> list[str]:
     """Read the names in label_def.csv beside `path`; numbers where there is no such file."""
     definition = path.parent / NAMES
     if not definition.is_file():
+        log.warning("no %s, so the labels are called label_0, ...: put the table beside %s", definition, path.name)
         return numbered(count)
     try:
         with open(definition, encoding="utf-8-sig", newline="") as handle:

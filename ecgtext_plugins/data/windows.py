@@ -28,14 +28,19 @@ def taken(manifest: Manifest, places: np.ndarray) -> Manifest:
 def windowed(manifest: Manifest, samples: int) -> Manifest:
     """Cut whole records into windows of `samples` side by side, the remainder dropped.
 
+    What is of this length already, say fairseq-signals' segments, is left as it is listed.
+
     Raises
     ------
     BadConfig
-        When the manifest lists windows already, or no record is that long.
+        When the manifest lists windows of another length, or no record is that long.
     """
+    if (manifest.n_samples == samples).all():
+        return manifest
     if manifest.windows:
         raise BadConfig(
-            f"task.segment_samples={samples}, but {manifest.path} lists windows already: expected null for it"
+            f"task.segment_samples={samples}, but {manifest.path} lists windows already, of other lengths: "
+            "expected null for it"
         )
     of, starts = listing.windows(manifest.n_samples, samples)
     if not len(of):

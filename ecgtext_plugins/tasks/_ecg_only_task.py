@@ -1,6 +1,5 @@
 """What the tasks on ECGs alone share: their manifests, options and datasets, and models that fit them."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from ecgtext_plugins.tasks._ecg_task import EcgTask
 from ecgtext_plugins.tasks._errors_told import told_in_one_sentence
 from ecgtext_plugins.tasks._fairseq_dataset import BatchedDataset
 
-STARTING_WEIGHTS = ("encoder_path", "model_path")
-
 
 class EcgOnlyTask(EcgTask):
     """Base of the tasks on ECGs alone."""
@@ -28,15 +25,8 @@ class EcgOnlyTask(EcgTask):
         perturbations_of(cfg)  # refuse values out of range before anything is read
 
     def build_model(self, cfg, from_checkpoint: bool = False):
-        """Build the model; refuse one for another number of leads.
-
-        One whose weights come from its own checkpoint does not read those that its training began with.
-        """
+        """Build the model; refuse one for another number of leads."""
         self._check_model(cfg)
-        if from_checkpoint:
-            cfg = copy.copy(cfg)
-            for key in (key for key in STARTING_WEIGHTS if getattr(cfg, key, None) is not None):
-                setattr(cfg, key, None)
         return super().build_model(cfg, from_checkpoint)
 
     @told_in_one_sentence

@@ -18,6 +18,7 @@ from ecgtext_plugins.atomic_files import write_text
 from ecgtext_plugins.checkpoints.resume import LAST, is_finished, refuse_other_data, restored_state
 from ecgtext_plugins.errors import BadConfig, BadManifest
 from ecgtext_plugins.kept_memory import keep_freed_memory
+from ecgtext_plugins.models._encoder_path import without_encoder_path
 from ecgtext_plugins.modules.ets_exchange import world_size
 from ecgtext_plugins.optimizers import adamw  # noqa: F401  (registers it)
 from ecgtext_plugins.store.manifest import Manifest
@@ -96,9 +97,9 @@ class EcgTask(FairseqTask):
 
     @told_in_one_sentence
     def build_model(self, cfg, from_checkpoint: bool = False):
-        """Build the model; a value that does not fit is told in one sentence."""
+        """Build the model; from a checkpoint of its own, without reading the one that its training began with."""
         try:
-            return super().build_model(cfg, from_checkpoint)
+            return super().build_model(without_encoder_path(cfg) if from_checkpoint else cfg, from_checkpoint)
         except ValueError as error:
             raise BadConfig(f"model: {error}") from error
 

@@ -35,4 +35,4 @@ def test_released_weights_load_into_the_registered_model(shared):
     model.load_state_dict(checkpoint["model"], strict=True)
     plain = DBeta(DBetaConfig(**values), build_text_encoder(t5))
     assert model.state_dict().keys() == plain.state_dict().keys()
-    assert set(DBetaModelConfig.__dataclass_fields__) == known | {"_name"}
+    assert set(DBetaModelConfig.__dataclass_fields__) == known | {"_name", "encoder_path"}
