@@ -1,0 +1,162 @@
+"""Tables of a run for a terminal and in Markdown: our figures x 100, with those of papers beside them, told apart."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+COLUMNS = ("benchmark", "task", "records", "macro AUROC x 100", "95 % interval", "published (papers)")
+PROMPT_COLUMNS = ("benchmark", "prompt set", "macro AUROC x 100", "95 % interval")
+NAMES = {
+    "model": "linear probe",
+    "model_logistic": "logistic probe",
+    "random_encoder": "probe, random encoder",
+    "handcrafted": "probe, handcrafted features",
+}
+EXPLANATION = (
+    "Macro means are over the classes that are defined; intervals by resampling patients. A probe's figure is the mean "
+    "over seeds with the standard deviation after ±, its interval that of the first seed. Published figures "
+    "are those of the papers, never ours."
+)
+
+
+def terminal_table(results: dict[str, Any]) -> str:
+    """Lay out results.json in columns, with what to know below."""
+    return "\n".join([*in_columns([COLUMNS, *_rows(results)]), *_warnings(results)])
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Lay out results.json as Markdown: figures, classes, prompt sets, and what is needed to repeat the run."""
+    checkpoint = results["checkpoint"]
+    seed = "" if checkpoint["untrained_seed"] is None else f", untrained weights of seed {checkpoint['untrained_seed']}"
+    parts = [
+        f"# Evaluation of {_cell(checkpoint['path'])}",
+        f"{checkpoint['family']}{seed}, SHA-256 `{checkpoint['sha256']}`",
+        markdown_table([COLUMNS, *_rows(results)]),
+        EXPLANATION,
+    ]
+    warnings = list(_warnings(results))
+    if warnings:
+        parts.append("\n".join(f"- {_cell(line)}" for line in warnings))
+    sensitivity = list(_prompt_rows(results))
+    if sensitivity:
+        parts += ["## Prompt sets", markdown_table([PROMPT_COLUMNS, *sensitivity])]
+    for name, entry in results["benchmarks"].items():
+        for task, told in entry["tasks"].items():
+            if "figures" in told:
+                parts += [f"## {_cell(name)}, {task.replace('_', '-')}", markdown_table(_class_rows(told))]
+    versions = ", ".join(f"{package} {version}" for package, version in results["versions"].items())
+    parts += ["## To repeat it", f"Versions: {versions}.", _stores(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    for name, entry in results["benchmarks"].items():
+        tasks, n = entry["tasks"], str(entry["n"])
+        if "zero_shot" in tasks:
+            auroc = tasks["zero_shot"]["figures"]["auroc"]
+            published = _published(entry, "zero_shot")
+            yield [name, "zero-shot", n, percent(auroc["macro"]), interval(auroc["interval"]), published]
+        for row, by_ratio in tasks.get("probe", {}).get("rows", {}).items():
+            for ratio, told in by_ratio.items():
+                auroc = tasks["probe"]["figures"]["auroc"]
+                shown = interval(auroc["interval"]) if (row, ratio) == ("model", "100") else ""
+                value = percent(told["mean"]) + ("" if told["sd"] is None else f" ± {percent(told['sd'])}")
+                published = _published(entry, "linear_probe", ratio) if row == "model" else ""
+                yield [name, f"{NAMES.get(row, row)}, {ratio} %", n, value, shown, published]
+        if "identification" in tasks:
+            told = tasks["identification"]
+            published = _published(entry, "fine_tuning", "12", note=" fine-tuned")
+            yield [name, "accuracy", n, percent(told["accuracy"]), interval(told["interval"]), published]
+        for direction in ("ecg_to_text", "text_to_ecg"):
+            if "retrieval" in tasks:
+                told = tasks["retrieval"][direction]
+                recall = "/".join(percent(told[f"r@{k}"]) for k in (1, 5, 10))
+                rank = f"median rank {told['median_rank']:g}"
+                yield [name, f"{direction.replace('_', ' ')} R@1/5/10", n, f"{recall}, {rank}", "", ""]
+
+
+def _published(entry: dict[str, Any], kind: str, key: str | None = None, note: str = "") -> str:
+    told = []
+    for model, figures in entry["published"].items():
+        value = figures.get(kind)
+        value = value.get(key) if isinstance(value, dict) else value
+        if value is not None:
+            told.append(f"{model} {value:g}{note}")
+    return ", ".join(told)
+
+
+def _prompt_rows(results: dict[str, Any]) -> Iterator[list[str]]:
+    for name, entry in results["benchmarks"].items():
+        told = entry["tasks"].get("zero_shot", {})
+        for place, (prompt_set, found) in enumerate(told.get("prompt_sensitivity", {}).items()):
+            shown = f"{prompt_set} (the one above)" if place == 0 else prompt_set
+            yield [name, shown, percent(found["macro_auroc"]), interval(found["interval"])]
+
+
+def _class_rows(told: dict[str, Any]) -> list[list[str]]:
+    figures = told["figures"]
+    rows = [["class", "positives", "AUROC x 100", "95 % interval", "AUPRC x 100", "F1 x 100"]]
+    f1 = figures.get("f1", {"per_class": {}})
+    for name, found in figures["auroc"]["per_class"].items():
+        at = f1["per_class"].get(name, {"value": None})["value"]
+        precision = figures["auprc"]["per_class"][name]["value"]
+        cells = [percent(found["value"]), interval(found["interval"]), percent(precision), percent(at)]
+        rows.append([name, str(found["positives"]), *cells])
+    return rows
+
+
+def _warnings(results: dict[str, Any]) -> Iterator[str]:
+    for name, entry in results["benchmarks"].items():
+        if entry["leaked"]:
+            shown = ", ".join(entry["leaked"][:5])
+            yield f"{name}: LEAK: the model was trained on {len(entry['leaked'])} of the records scored ({shown})"
+        for task, told in entry["tasks"].items():
+            undefined = told.get("figures", {}).get("auroc", {}).get("undefined")
+            if undefined:
+                yield f"{name}, {task.replace('_', '-')}: left out, as all records or none have them: " + ", ".join(
+                    undefined
+                )
+        for ratio, told in entry["tasks"].get("probe", {}).get("rows", {}).get("model", {}).items():
+            if told["not_taught"]:
+                lacking = ", ".join(told["not_taught"])
+                yield f"{name}, probe on {ratio} %: left out, as the subset does not teach them: {lacking}"
+        for task, reason in entry["skipped"].items():
+            yield f"{name}: no {task.replace('_', '-')}: {reason}"
+        yield from (f"{name}: {note}" for note in entry["notes"])
+        yield from (f"{name}: {note}" for note in entry["tasks"].get("probe", {}).get("notes", []))
+
+
+def _stores(results: dict[str, Any]) -> str:
+    rows = [["benchmark", "version", "recipe", "label set", "split", "window", "store fingerprint", "prompts SHA-256"]]
+    for name, entry in results["benchmarks"].items():
+        prompts = entry["tasks"].get("zero_shot", {}).get("prompts_sha256", "")
+        keys = ("version", "recipe", "label_set", "split", "window", "store_fingerprint")
+        rows.append([name, *(str(entry[key] if entry[key] is not None else "") for key in keys), prompts])
+    return markdown_table(rows)
+
+
+def percent(value: float | None) -> str:
+    """Return a share x 100 with two decimals; a dash for None."""
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def interval(values: Sequence[float | None]) -> str:
+    """Return an interval x 100; a dash when it is not defined."""
+    return "-" if values[0] is None else f"{percent(values[0])} to {percent(values[1])}"
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield lines whose cells stand below each other."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first row are its titles."""
+    lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays in its cell."""
+    return str(text).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,82 @@
+"""`ecgtext eval run` as typed, with a stand-in for the model."""
+
+import json
+
+import pyarrow as pa
+import pytest
+
+from ecgtext_plugins.cli.main import main
+from ecgtext_plugins.evaluation import baselines
+from ecgtext_plugins.store.manifest import read_manifest
+
+
+@pytest.fixture
+def command(demo_store, stand_in, tmp_path):
+    """Return the words of a short run into `out`."""
+    (tmp_path / "model.pt").write_bytes(b"weights")
+
+    def words(*more, out="out"):
+        given = ["eval", "run", str(tmp_path / "model.pt"), "--benchmarks", "demo", "--data", str(demo_store)]
+        return [*given, "--out", str(tmp_path / out), "--resamples", "30", "--seeds", "2", *more]
+
+    return words
+
+
+def test_files_and_table(command, tmp_path, capsys):
+    assert main(command("--tasks", "zero_shot,probe,retrieval", "--baselines", "none", "--ratios", "50,100")) == 0
+    out = capsys.readouterr().out
+    assert "zero-shot" in out and "linear probe, 100 %" in out and "ecg to text R@1/5/10" in out
+    assert "published (papers)" in out.splitlines()[0] and str(tmp_path / "out" / "report.html") in out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(results["benchmarks"]["demo"]["tasks"]) == ["probe", "retrieval", "zero_shot"]
+    for name in ("results.md", "report.html", "demo/scores.npz", "demo/scores_probe.npz"):
+        assert (tmp_path / "out" / name).stat().st_size > 500
+    first = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.npz")}
+    assert main(command("--tasks", "zero_shot,probe,retrieval", "--baselines", "none", "--ratios", "50,100")) == 0
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_json(command, capsys, stand_in):
+    assert main(command("--tasks", "zero_shot", "--json", "--untrained-seed", "4")) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["checkpoint"]["untrained_seed"] == 4 and stand_in.loaded[0][1] == 4
+    assert results["benchmarks"]["demo"]["tasks"]["zero_shot"]["prompt_set"] == "own"
+
+
+def test_random_encoder_beside_the_probe(command, capsys, stand_in, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(
+        baselines, "load_model", lambda path, untrained_seed, ecg_only: seeds.append(untrained_seed) or stand_in
+    )
+    assert main(command("--tasks", "probe", "--baselines", "random_encoder", "--json")) == 0
+    rows = json.loads(capsys.readouterr().out)["benchmarks"]["demo"]["tasks"]["probe"]["rows"]
+    assert list(rows) == ["model", "random_encoder"] and seeds == [0]
+    assert rows["model"]["100"] == rows["random_encoder"]["100"]  # the stand-in has no weights to draw
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--tasks", "zeroshot"], "tasks zeroshot: expected different ones of zero_shot, probe, retrieval"),
+        (["--ratios", "a"], "--ratios a: expected percentages"),
+        (["--prompts", "names"], "benchmark demo names no vocabulary"),
+        (["--baselines", "x"], "baselines x: expected different ones of random_encoder, handcrafted"),
+        (["--benchmarks", "ptbxl_super"], "benchmark ptbxl_super: no store of recipe merl_ptbxl or ptbxl"),
+        (["--benchmarks", "ptbxl_supper"], "no recipe 'ptbxl_supper'"),
+        (["--device", "nowhere"], "device 'nowhere' cannot be used"),
+    ],
+)
+def test_bad_usage_is_one_sentence(command, capsys, more, sentence):
+    assert main(command(*more)) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("ecgtext: error: ") and sentence in lines[-1]
+
+
+def test_leaks(command, capsys, demo_store, tmp_path):
+    test = read_manifest(demo_store / "manifests" / "test.tsv")
+    leaked = test.store.text_column("checksum").take(pa.array(test.rows[:1])).to_pylist()
+    (tmp_path / "training_records.txt").write_text("\n".join(leaked) + "\n")
+    assert main(command("--tasks", "zero_shot")) == 1
+    assert f"the first is {test.record_id(0)} " in capsys.readouterr().err
+    assert main(command("--tasks", "zero_shot", "--allow-leaks")) == 0
+    assert f"LEAK: the model was trained on 1 of the records scored ({test.record_id(0)})" in capsys.readouterr().out
