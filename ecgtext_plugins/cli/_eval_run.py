@@ -19,11 +19,17 @@ Tasks: zero_shot, by prompts, with a table over the prompt sets; probe, linear h
 the train split, with a random encoder and handcrafted features beside it; retrieval of reports by ECGs and back. What a
 model or a store has no part for is told and left out. Benchmarks of identification have a task of their own.
 
+With --leads, each benchmark is measured with each set of leads, the others zero as in training: 12, 6 (limb leads), 3
+(I, II, V2), 2 (I, II) and 1 (I). With --readers, those whom CODE-test asked stand beside the curves: they answered yes
+or no, so each has a sensitivity and a specificity and no area.
+
 examples:
   ecgtext eval run checkpoints/checkpoint_best.pt --benchmarks demo --data DATA --out eval
   ecgtext eval run CHECKPOINT --benchmarks ptbxl_super,ptbxl_rhythm,cpsc2018 --data PTBXL,CPSC2018 --out eval
   ecgtext eval run CHECKPOINT --benchmarks csn --data CSN --out names --tasks zero_shot --prompts names
   ecgtext eval run CHECKPOINT --benchmarks csn --data CSN --out control --untrained-seed 1
+  ecgtext eval run CHECKPOINT --benchmarks physionet2021_id --data ID --out leads --leads 12,6,3,2,1
+  ecgtext eval run CHECKPOINT --benchmarks code_test --data CODE_TEST --out readers --readers RAW/data/annotations
 """
 
 
@@ -44,6 +50,8 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--prompts", metavar="names|expert|FILE.json", help="default: what each benchmark says")
     parser.add_argument("--templates", metavar="NAME", help="frames around prompts: plain, report, ecg, ensemble")
     _add_probe(parser)
+    parser.add_argument("--leads", default="12", metavar="A,B,...", help="some of 12,6,3,2,1 (default: %(default)s)")
+    parser.add_argument("--readers", metavar="FOLDER", help="annotations/ of CODE-test's download, for its readers")
     parser.add_argument("--resamples", type=positive, default=1000, help="of patients, for intervals (%(default)s)")
     parser.add_argument("--cache", metavar="FOLDER", type=Path, help="of embeddings (default: OUT/embeddings)")
     parser.add_argument("--allow-leaks", action="store_true", help="flag records that were trained on; don't refuse")
@@ -95,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         device=check_device(args.device),
         untrained_seed=args.untrained_seed,
         allow_leaks=args.allow_leaks,
+        leads=_words(args.leads),
+        readers=args.readers,
     )
     more = {} if args.text_encoder is None else {"text_encoder": args.text_encoder}
     model = ecgtext_plugins.load(args.checkpoint, untrained_seed=args.untrained_seed, **more)

@@ -1,24 +1,28 @@
 """Embeddings of a manifest's entries, kept in parts on disk: a stopped run continues, a second one embeds nothing."""
 
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 import ecgtext_plugins
 from ecgtext_plugins.atomic_files import replacing, write_json
 from ecgtext_plugins.data.ecg_dataset import is_standardised
+from ecgtext_plugins.data.lead_selection import lead_selection
 from ecgtext_plugins.data.windows import taken
-from ecgtext_plugins.errors import BadStore
+from ecgtext_plugins.errors import BadConfig, BadStore
 from ecgtext_plugins.evaluation.embed import DEFAULT, embed_manifest, pooled
 from ecgtext_plugins.evaluation.record_sources import Recording
 from ecgtext_plugins.evaluation.window_batches import window_outputs
+from ecgtext_plugins.signals.leads import LEADS
 from ecgtext_plugins.store.manifest import Manifest
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,7 @@ FORMAT = 1
 ENTRIES_A_PART = 1024
 DESCRIPTION = "key.json"
 WHOLE_RECORDS = "dbeta"  # the family that embeds records of any length; others embed windows of their own length
+ALL_LEADS = "12"  # the preset of data.lead_selection that hides nothing
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class EmbeddingCache:
         manifest : Manifest
             Of records or windows.
         origin : dict
-            What decides the vectors apart from the manifest: checkpoint, pooling; ready for JSON.
+            What decides the vectors apart from the manifest: checkpoint, pooling, leads; ready for JSON.
         embed : callable
             From a manifest of n entries to (n, D) float32.
 
@@ -107,25 +112,33 @@ def entries_sha256(manifest: Manifest) -> str:
 
 
 def embed_entries(
-    model: Any, manifest: Manifest, batch_size: int = 64, device: str = "cpu", pooling: str = DEFAULT
+    model: Any,
+    manifest: Manifest,
+    batch_size: int = 64,
+    device: str = "cpu",
+    pooling: str = DEFAULT,
+    leads: str = ALL_LEADS,
 ) -> np.ndarray:
     """Embed each entry of a manifest as the model takes ECGs: (n, D) float32, in the manifest's order.
 
     D-BETA embeds an entry at its whole length. Of the other models, which are trained on windows, an entry's vector is
-    the mean of those of its windows.
+    the mean of those of its windows. The network sees the leads of the preset `leads` alone.
 
     Raises
     ------
+    BadConfig
+        As :func:`only_leads`.
     BadStore
         When a record cannot be used, or the store has another sample rate than D-BETA.
     BadManifest, BadCheckpoint
         As :func:`embed_manifest`.
     """
-    if model.family == WHOLE_RECORDS:
-        return embed_manifest(model, manifest, batch_size, device, pooling)
-    entries = _Entries(manifest)
-    function = pooled(model, pooling)
-    found = window_outputs(model, function, entries, batch_size, device, what="embed ECGs")
+    with only_leads(model, leads):
+        if model.family == WHOLE_RECORDS:
+            return embed_manifest(model, manifest, batch_size, device, pooling)
+        entries = _Entries(manifest)
+        function = pooled(model, pooling)
+        found = window_outputs(model, function, entries, batch_size, device, what="embed ECGs")
     if found.failures:
         place, reason = found.failures[0]
         raise BadStore(
@@ -133,6 +146,36 @@ def embed_entries(
             f"first is {entries.ids[place]}: {reason}"
         )
     return found.mean()
+
+
+@contextlib.contextmanager
+def only_leads(model: Any, preset: str) -> Iterator[None]:
+    """Zero all other leads than a preset's before they reach the network, after standardising as in training.
+
+    Raises
+    ------
+    BadConfig
+        When the preset is unknown, or the model does not take twelve leads.
+    """
+    shown = lead_selection(preset).shown(0.0)
+    if len(shown) == len(LEADS):
+        yield
+        return
+    stem = model.ecg_encoder.feature_extractor
+    taken_leads = stem.conv_layers[0][0].in_channels
+    if taken_leads != len(LEADS):
+        raise BadConfig(f"leads={preset}: the model takes {taken_leads} leads: expected one of {len(LEADS)}; omit it")
+    hidden = torch.ones(len(LEADS), 1, dtype=torch.bool)
+    hidden[shown] = False
+
+    def hide(_: torch.nn.Module, given: tuple) -> tuple:
+        return given[0].masked_fill(hidden.to(given[0].device), 0.0), *given[1:]
+
+    handle = stem.register_forward_pre_hook(hide)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class _Entries:

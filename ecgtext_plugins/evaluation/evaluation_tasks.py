@@ -1,7 +1,7 @@
 """Tasks without training: zero-shot with its prompt sets, retrieval, identification; figures ready for JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import ecgtext_plugins
 from ecgtext_plugins.errors import BadManifest
 from ecgtext_plugins.evaluation.benchmark import Benchmark, with_prompts, with_templates
-from ecgtext_plugins.evaluation.embedding_cache import EmbeddingCache, embed_entries, entries_key
+from ecgtext_plugins.evaluation.embedding_cache import ALL_LEADS, EmbeddingCache, embed_entries, entries_key
 from ecgtext_plugins.evaluation.intervals import bootstrap_ratios
 from ecgtext_plugins.evaluation.prepared_benchmark import Prepared
 from ecgtext_plugins.evaluation.prompts import PROMPT_SETS, prompts_sha256
@@ -32,7 +32,8 @@ class Encoder:
     ----------
     model : LoadedModel
     origin : dict
-        What it is, ready for JSON: `checkpoint_sha256`, `untrained_seed`, `pooling`.
+        What decides embeddings, ready for JSON: `checkpoint_sha256`, `untrained_seed`, `pooling`, and `leads` where it
+        sees a preset of them alone.
     cache : EmbeddingCache
     batch_size : int
     device : str
@@ -44,11 +45,21 @@ class Encoder:
     batch_size: int = 64
     device: str = "cpu"
 
+    @property
+    def leads(self) -> str:
+        """The preset of leads that it sees."""
+        return self.origin.get("leads", ALL_LEADS)
+
+    def seeing(self, leads: str) -> "Encoder":
+        """Return the same that sees a preset of leads; all of them need no mention."""
+        origin = {key: value for key, value in self.origin.items() if key != "leads"}
+        return replace(self, origin=origin if leads == ALL_LEADS else origin | {"leads": leads})
+
     def ecgs(self, manifest: Manifest) -> np.ndarray:
         """Return the embeddings of a manifest's entries, (n, D) float32."""
 
         def embed(part: Manifest) -> np.ndarray:
-            return embed_entries(self.model, part, self.batch_size, self.device, self.origin["pooling"])
+            return embed_entries(self.model, part, self.batch_size, self.device, self.origin["pooling"], self.leads)
 
         return self.cache.of_entries(manifest, self.origin, embed)
 

@@ -10,6 +10,7 @@ import numpy as np
 from ecgtext_plugins.errors import BadManifest, BadStore
 from ecgtext_plugins.evaluation._benchmark_keys import Source
 from ecgtext_plugins.evaluation.benchmark import Benchmark
+from ecgtext_plugins.evaluation.embedding_cache import ALL_LEADS
 from ecgtext_plugins.evaluation.leakage import (
     TRAINING_RECORDS,
     TrainingRecords,
@@ -66,8 +67,8 @@ class Prepared:
         """Return which entries carry which of the benchmark's classes, (n, K) bool."""
         return label_matrix(self.benchmark, self.source, manifest)
 
-    def describe(self) -> dict[str, Any]:
-        """Tell what is scored, ready for JSON."""
+    def describe(self, leads: str = ALL_LEADS) -> dict[str, Any]:
+        """Tell what is scored, ready for JSON; with fewer leads, published figures are those of the same preset."""
         benchmark, names = self.benchmark, list(self.benchmark.classes)
         return {
             "name": benchmark.name,
@@ -90,7 +91,10 @@ class Prepared:
             "published": {
                 model: {kind: _by_text(value) for kind, value in of_model.items()}
                 for model, of_model in benchmark.published.items()
-            },
+            }
+            if leads == ALL_LEADS
+            else _published_on(benchmark, leads),
+            "leads": leads,
         }
 
 
@@ -161,6 +165,17 @@ def _gallery_and_probe(benchmark: Benchmark, store: RecordStore) -> tuple[Manife
     paths = [folder / f"{benchmark.split}_{part}.tsv" for part in ("gallery", "probe")]
     gallery, probe = (cut_windows(read_manifest(path), benchmark.window) for path in paths)
     return gallery, probe, paths
+
+
+def _published_on(benchmark: Benchmark, leads: str) -> dict[str, Any]:
+    """Return the papers' figures on a preset of leads: papers have them of fine-tuning alone."""
+    told = {}
+    for model, of_model in benchmark.published.items():
+        tuned = of_model.get("fine_tuning")
+        value = _by_text(tuned).get(leads) if isinstance(tuned, dict) else None
+        if value is not None:
+            told[model] = {"fine_tuning": {leads: value}}
+    return told
 
 
 def _by_text(figures: Any) -> Any:

@@ -3,15 +3,16 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ecgtext_plugins.atomic_files import write_text
+from ecgtext_plugins.data.lead_selection import PRESETS
 from ecgtext_plugins.errors import BadConfig, TextEncoderUnavailable
 from ecgtext_plugins.evaluation.benchmark import Benchmark, load_benchmark
 from ecgtext_plugins.evaluation.embed import DEFAULT
-from ecgtext_plugins.evaluation.embedding_cache import EmbeddingCache
+from ecgtext_plugins.evaluation.embedding_cache import ALL_LEADS, EmbeddingCache
 from ecgtext_plugins.evaluation.evaluation_tasks import (
     Encoder,
     Sampling,
@@ -22,7 +23,8 @@ from ecgtext_plugins.evaluation.evaluation_tasks import (
 )
 from ecgtext_plugins.evaluation.leakage import read_training_records, refuse_leaks
 from ecgtext_plugins.evaluation.prepared_benchmark import Prepared, prepare
-from ecgtext_plugins.evaluation.probe_task import ProbeOptions, run_probe_task
+from ecgtext_plugins.evaluation.probe_task import HANDCRAFTED, ProbeOptions, run_probe_task
+from ecgtext_plugins.evaluation.readers import Points, has_readers, reader_points
 from ecgtext_plugins.evaluation.results import FORMAT, Scores, versions, write_results, write_scores
 from ecgtext_plugins.evaluation.tables import markdown
 
@@ -56,6 +58,10 @@ class EvaluationOptions:
         That the model was loaded with.
     allow_leaks : bool
         Flag records that the model was trained on, instead of refusing.
+    leads : tuple of str
+        Presets (`data.lead_selection.PRESETS`); each benchmark is measured with each, the other leads zero.
+    readers : str or None
+        Folder annotations of CODE-test, whose readers are shown beside the model.
     """
 
     tasks: tuple[str, ...] = (ZERO_SHOT, PROBE)
@@ -69,6 +75,8 @@ class EvaluationOptions:
     pooling: str = DEFAULT
     untrained_seed: int | None = None
     allow_leaks: bool = False
+    leads: tuple[str, ...] = (ALL_LEADS,)
+    readers: str | None = None
 
 
 def run_evaluation(
@@ -105,7 +113,9 @@ def run_evaluation(
     Raises
     ------
     BadConfig
-        When an option is unknown, a benchmark is named twice, or no task can run.
+        When an option is unknown, a benchmark is named twice, or no task can run; of readers, see `reader_points`.
+    BadRawData
+        See `reader_points`.
     BadStore, BadManifest
         See `prepare`.
     BadCheckpoint
@@ -123,6 +133,7 @@ def run_evaluation(
     for each in prepared:
         if not options.allow_leaks:
             refuse_leaks(checkpoint, each.leaked, each.test, each.benchmark.name)
+    readers = _readers(prepared, options)
     origin = {
         "checkpoint_sha256": model.checkpoint_sha256,
         "untrained_seed": options.untrained_seed,
@@ -130,7 +141,13 @@ def run_evaluation(
     }
     kept = EmbeddingCache(Path(cache) if cache is not None else out / CACHE)
     encoder = Encoder(model, origin, kept, options.batch_size, options.device)
-    told = {each.benchmark.name: _run(each, encoder, options, load_untrained, out) for each in prepared}
+    told = {}
+    for each in prepared:
+        for leads in options.leads:
+            name = entry_name(each.benchmark.name, leads)
+            told[name] = _run(name, each, encoder.seeing(leads), options, load_untrained, out)
+            if each.benchmark.name in readers:
+                told[name]["readers"] = readers[each.benchmark.name]
     if not any(entry["tasks"] for entry in told.values()):
         reasons = [f"{name}: {why}" for name, entry in told.items() for why in entry["skipped"].values()]
         raise BadConfig(f"no task could run ({'; '.join(reasons)}): expected at least one; ask for other tasks")
@@ -153,7 +170,13 @@ def run_evaluation(
     return results
 
 
+def entry_name(name: str, leads: str) -> str:
+    """Return what a benchmark is called in results.json, where it is measured with a preset of leads."""
+    return name if leads == ALL_LEADS else f"{name}_{leads}_lead{'' if leads == '1' else 's'}"
+
+
 def _run(
+    name: str,
     prepared: Prepared,
     encoder: Encoder,
     options: EvaluationOptions,
@@ -161,7 +184,7 @@ def _run(
     out: Path,
 ) -> dict[str, Any]:
     """Run the tasks of one benchmark; return its entry in results.json."""
-    began, name = time.monotonic(), prepared.benchmark.name
+    began = time.monotonic()
     sampling = Sampling(options.resamples, options.seed)
     tasks: dict[str, Any] = {}
     skipped: dict[str, str] = {}
@@ -177,7 +200,7 @@ def _run(
             if task == ZERO_SHOT:
                 tasks[task], scored[task] = run_zero_shot_task(encoder, prepared, sampling)
             elif task == PROBE:
-                settings = (sampling, options.probe, load_untrained)
+                settings = (sampling, _probe_options(options.probe, encoder.leads), load_untrained)
                 tasks[task], scored[task] = run_probe_task(encoder, prepared, *settings)
             elif task == RETRIEVAL:
                 tasks[task] = run_retrieval_task(encoder, prepared, sampling)
@@ -188,7 +211,9 @@ def _run(
     for task, path in scores_paths(name, list(scored)).items():
         write_scores(out / path, scored[task])
         tasks[task]["scores"] = path
-    return prepared.describe() | {
+    described = prepared.describe(encoder.leads)
+    return described | {
+        "notes": described["notes"] + _lead_notes(encoder.leads, options),
         "embeddings": str(encoder.place(prepared.test)),
         "tasks": tasks,
         "skipped": skipped,
@@ -201,6 +226,36 @@ def scores_paths(name: str, tasks: Sequence[str]) -> dict[str, str]:
     return {
         task: f"{name}/scores.npz" if place == 0 else f"{name}/scores_{task}.npz" for place, task in enumerate(tasks)
     }
+
+
+def _probe_options(probe: ProbeOptions, leads: str) -> ProbeOptions:
+    """Leave handcrafted features out, which are measured on all leads, where the model sees fewer."""
+    if leads == ALL_LEADS:
+        return probe
+    return replace(probe, baselines=tuple(name for name in probe.baselines if name != HANDCRAFTED))
+
+
+def _lead_notes(leads: str, options: EvaluationOptions) -> list[str]:
+    if leads == ALL_LEADS:
+        return []
+    notes = [f"the model sees {', '.join(PRESETS[leads])} alone: its other leads are zero"]
+    if PROBE in options.tasks and HANDCRAFTED in options.probe.baselines:
+        notes.append("there is no row of handcrafted features, which are measured on all leads")
+    if options.readers is not None:
+        notes.append("readers saw all leads")
+    return notes
+
+
+def _readers(prepared: Sequence[Prepared], options: EvaluationOptions) -> dict[str, Points]:
+    """Find the readers' operating points of each benchmark that has some."""
+    if options.readers is None:
+        return {}
+    read = [each for each in prepared if has_readers(each)]
+    if not read:
+        names = ", ".join(each.benchmark.name for each in prepared)
+        raise BadConfig(f"readers {options.readers}: expected code_test among the benchmarks, not {names}; omit them")
+    settings = (options.readers, options.resamples, options.seed)
+    return {each.benchmark.name: reader_points(each, *settings) for each in read}
 
 
 def _unfit(task: str, prepared: Prepared, encoder: Encoder) -> str:
@@ -225,7 +280,10 @@ def _check(benchmarks: Sequence[Benchmark], options: EvaluationOptions) -> None:
     unknown = [task for task in options.tasks if task not in TASKS]
     if unknown or not options.tasks or len(set(options.tasks)) < len(options.tasks):
         raise BadConfig(f"tasks {','.join(options.tasks)}: expected different ones of {', '.join(TASKS)}; use these")
-    names = [benchmark.name for benchmark in benchmarks]
+    unknown = [leads for leads in options.leads if leads not in PRESETS]
+    if unknown or not options.leads or len(set(options.leads)) < len(options.leads):
+        raise BadConfig(f"leads {','.join(options.leads)}: expected different ones of {', '.join(PRESETS)}; use these")
+    names = [entry_name(benchmark.name, leads) for benchmark in benchmarks for leads in options.leads]
     twice = [name for name in names if names.count(name) > 1]
     if twice or not names:
         raise BadConfig(f"benchmarks {', '.join(names) or '(none)'}: expected at least one, each once")

@@ -16,6 +16,11 @@ EXPLANATION = (
     "over seeds with the standard deviation after ±, its interval that of the first seed. Published figures "
     "are those of the papers, never ours."
 )
+LEADS_EXPLANATION = "The model's own figures x 100: macro AUROC, or accuracy. Leads that it does not see are zero."
+READERS_EXPLANATION = (
+    "Readers answer yes or no: one sensitivity and one specificity each, no area to hold against that of a score. "
+    "The gold standard is what cardiologist1 and cardiologist2 agree on, or a third one where they do not."
+)
 
 
 def terminal_table(results: dict[str, Any]) -> str:
@@ -39,7 +44,12 @@ def markdown(results: dict[str, Any]) -> str:
     sensitivity = list(_prompt_rows(results))
     if sensitivity:
         parts += ["## Prompt sets", markdown_table([PROMPT_COLUMNS, *sensitivity])]
+    by_leads = list(_lead_rows(results))
+    if by_leads:
+        parts += ["## Fewer leads", markdown_table(by_leads), LEADS_EXPLANATION]
     for name, entry in results["benchmarks"].items():
+        if entry.get("readers"):
+            parts += [f"## {_cell(name)}, readers", markdown_table(_reader_rows(entry["readers"])), READERS_EXPLANATION]
         for task, told in entry["tasks"].items():
             if "figures" in told:
                 parts += [f"## {_cell(name)}, {task.replace('_', '-')}", markdown_table(_class_rows(told))]
@@ -64,7 +74,7 @@ def _rows(results: dict[str, Any]) -> Iterator[list[str]]:
                 yield [name, f"{NAMES.get(row, row)}, {ratio} %", n, value, shown, published]
         if "identification" in tasks:
             told = tasks["identification"]
-            published = _published(entry, "fine_tuning", "12", note=" fine-tuned")
+            published = _published(entry, "fine_tuning", entry.get("leads", "12"), note=" fine-tuned")
             yield [name, "accuracy", n, percent(told["accuracy"]), interval(told["interval"]), published]
         for direction in ("ecg_to_text", "text_to_ecg"):
             if "retrieval" in tasks:
@@ -90,6 +100,39 @@ def _prompt_rows(results: dict[str, Any]) -> Iterator[list[str]]:
         for place, (prompt_set, found) in enumerate(told.get("prompt_sensitivity", {}).items()):
             shown = f"{prompt_set} (the one above)" if place == 0 else prompt_set
             yield [name, shown, percent(found["macro_auroc"]), interval(found["interval"])]
+
+
+def _lead_rows(results: dict[str, Any]) -> list[list[str]]:
+    """Put the figures of a benchmark's presets of leads in a row; nothing where no benchmark has several."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for entry in results["benchmarks"].values():
+        for task, value in _own_figures(entry["tasks"]).items():
+            found.setdefault((entry["name"], task), {})[entry.get("leads", "12")] = percent(value)
+    presets = list(dict.fromkeys(leads for row in found.values() for leads in row))
+    if len(presets) < 2:
+        return []
+    titles = ["benchmark", "task", *(f"{leads} lead{'' if leads == '1' else 's'}" for leads in presets)]
+    return [titles, *([*key, *(row.get(leads, "-") for leads in presets)] for key, row in found.items())]
+
+
+def _own_figures(tasks: dict[str, Any]) -> dict[str, float | None]:
+    told = {}
+    if "zero_shot" in tasks:
+        told["zero-shot"] = tasks["zero_shot"]["figures"]["auroc"]["macro"]
+    if "probe" in tasks:
+        told["probe, 100 %"] = tasks["probe"]["rows"]["model"]["100"]["mean"]
+    if "identification" in tasks:
+        told["accuracy"] = tasks["identification"]["accuracy"]
+    return told
+
+
+def _reader_rows(readers: dict[str, Any]) -> list[list[str]]:
+    rows = [["reader", "class", "sensitivity x 100", "95 % interval", "specificity x 100", "95 % interval"]]
+    for reader, points in readers.items():
+        for name, point in points.items():
+            cells = ((point[key], point[f"{key}_interval"]) for key in ("sensitivity", "specificity"))
+            rows.append([reader, name, *(text for value, pair in cells for text in (percent(value), interval(pair)))])
+    return rows
 
 
 def _class_rows(told: dict[str, Any]) -> list[list[str]]:

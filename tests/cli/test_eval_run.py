@@ -5,9 +5,11 @@ import json
 import pyarrow as pa
 import pytest
 
+import ecgtext_plugins
 from ecgtext_plugins.cli.main import main
 from ecgtext_plugins.evaluation import baselines
 from ecgtext_plugins.store.manifest import read_manifest
+from tests.evaluation.tiny_models import tiny_ecg_model
 
 
 @pytest.fixture
@@ -43,6 +45,20 @@ def test_json(command, capsys, stand_in):
     assert results["benchmarks"]["demo"]["tasks"]["zero_shot"]["prompt_set"] == "own"
 
 
+def test_leads(command, tmp_path, capsys, monkeypatch):
+    model = tiny_ecg_model(tmp_path / "weights")
+    monkeypatch.setattr(ecgtext_plugins, "load", lambda path, untrained_seed=None: model)
+    assert main(command("--tasks", "probe", "--leads", "12,3,1", "--baselines", "none", "--ratios", "100")) == 0
+    names = ["demo", "demo_3_leads", "demo_1_lead"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == names
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["benchmarks"]
+    means = [results[name]["tasks"]["probe"]["rows"]["model"]["100"]["mean"] for name in names]
+    assert len(set(means)) == 3
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert all(name in report for name in names)
+
+
 def test_random_encoder_beside_the_probe(command, capsys, stand_in, monkeypatch):
     seeds = []
     monkeypatch.setattr(
@@ -58,6 +74,8 @@ def test_random_encoder_beside_the_probe(command, capsys, stand_in, monkeypatch)
     ("more", "sentence"),
     [
         (["--tasks", "zeroshot"], "tasks zeroshot: expected different ones of zero_shot, probe, retrieval"),
+        (["--leads", "12,4"], "leads 12,4: expected different ones of 12, 6, 3, 2, 1"),
+        (["--readers", "annotations"], "readers annotations: expected code_test among the benchmarks, not demo"),
         (["--ratios", "a"], "--ratios a: expected percentages"),
         (["--prompts", "names"], "benchmark demo names no vocabulary"),
         (["--baselines", "x"], "baselines x: expected different ones of random_encoder, handcrafted"),

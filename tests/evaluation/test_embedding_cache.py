@@ -1,4 +1,4 @@
-"""Embeddings kept in parts: keys, second runs, damaged parts, a process killed in the middle, models of windows."""
+"""Embeddings kept in parts: keys, second runs, damaged parts, a process killed, models of windows, fewer leads."""
 
 import json
 import os
@@ -9,14 +9,22 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
-from ecgtext_plugins.errors import BadStore
+from ecgtext_plugins.checkpoints.load import load_model
+from ecgtext_plugins.checkpoints.raw_signal import windows_of
+from ecgtext_plugins.data.ecg_dataset import EcgDataset, EcgOptions
+from ecgtext_plugins.data.lead_selection import lead_selection
+from ecgtext_plugins.errors import BadConfig, BadStore
 from ecgtext_plugins.evaluation import embedding_cache
 from ecgtext_plugins.evaluation.embed import embed_manifest
 from ecgtext_plugins.evaluation.embedding_cache import EmbeddingCache, embed_entries, entries_sha256
+from ecgtext_plugins.evaluation.evaluation_tasks import Encoder
 from ecgtext_plugins.evaluation.run_benchmark import cut_windows
 from ecgtext_plugins.store.manifest import read_manifest
+from tests.checkpoints.tiny import save_trained, tiny_dbeta
 from tests.evaluation.tiny_models import tiny_ecg_model
+from tests.text.tiny_encoders import tiny_t5
 
 
 @pytest.fixture
@@ -145,3 +153,47 @@ def test_an_ecg_that_cannot_be_used_is_named(tmp_path, manifest, monkeypatch):
     )
     with pytest.raises(BadStore, match=f"1 of .* the first is {manifest.record_id(2)}: all leads miss"):
         embed_entries(model, manifest)
+
+
+def tiny_models(folder):
+    text = tiny_t5(folder / "text")
+    dbeta = load_model(save_trained(folder / "dbeta.pt", tiny_dbeta(text), text))
+    return {"wav2vec2_cmsc": tiny_ecg_model(folder / "weights"), "dbeta": dbeta}
+
+
+@pytest.mark.parametrize("family", ["wav2vec2_cmsc", "dbeta"])
+@pytest.mark.parametrize("leads", ["12", "6", "3", "2", "1"])
+def test_a_model_sees_the_leads_that_training_would_show_it(tmp_path, manifest, family, leads):
+    """Compared with the ECGs of training's own data set, standardised or not, other leads zero."""
+    model = tiny_models(tmp_path)[family]
+    found = embed_entries(model, manifest, batch_size=16, leads=leads)
+    options = EcgOptions(standardize=model.standardize, leads=lead_selection(leads, padded=True))
+    data = EcgDataset(manifest, options)
+    for place in (0, 7, len(manifest) - 1):
+        ecg = data.ecg(place)
+        size = model.n_samples if family == "wav2vec2_cmsc" else ecg.shape[1]
+        with torch.no_grad():
+            expected = model.encode_ecg(windows_of(ecg, size)[0]).mean(0)
+        np.testing.assert_allclose(found[place], expected, atol=2e-4)
+    after = embed_entries(model, manifest, batch_size=16)  # nothing of it is left
+    assert np.allclose(after, found, atol=2e-4) == (leads == "12")
+
+
+def test_leads_pooling_and_models_of_few_leads(tmp_path, manifest):
+    model = tiny_models(tmp_path)["dbeta"]
+    for pooling in ("mean", "cls"):
+        whole, less = (embed_entries(model, manifest, 16, pooling=pooling, leads=leads) for leads in ("12", "1"))
+        assert not np.allclose(whole, less, atol=1e-3)
+    with pytest.raises(BadConfig, match="expected one of 12, 6, 3, 2, 1"):
+        embed_entries(model, manifest, leads="4")
+    stem = model.ecg_encoder.feature_extractor.conv_layers[0]
+    stem[0] = torch.nn.Conv1d(2, 16, 2, 2)
+    with pytest.raises(BadConfig, match="leads=2: the model takes 2 leads: expected one of 12"):
+        embed_entries(model, manifest, leads="2")
+
+
+def test_presets_of_leads_are_kept_apart(tmp_path, manifest):
+    encoder = Encoder(None, {"checkpoint_sha256": "aa"}, EmbeddingCache(tmp_path))
+    places = {encoder.seeing(leads).place(manifest) for leads in ("12", "6", "3", "2", "1")}
+    assert len(places) == 5 and encoder.place(manifest) == encoder.seeing("6").seeing("12").place(manifest)
+    assert [encoder.leads, encoder.seeing("3").leads] == ["12", "3"]

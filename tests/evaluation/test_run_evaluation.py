@@ -352,6 +352,9 @@ def test_leaks(store, out, refused):  # noqa: F811
     [
         ({"tasks": ("zeroshot",)}, BadConfig, "tasks zeroshot: expected different ones of zero_shot, probe, retrieval"),
         ({"tasks": ()}, BadConfig, "expected different ones"),
+        ({"leads": ("4",)}, BadConfig, "leads 4: expected different ones of 12, 6, 3, 2, 1"),
+        ({"leads": ("6", "6")}, BadConfig, "leads 6,6: expected different ones"),
+        ({"leads": ()}, BadConfig, "leads : expected different ones"),
         ({"prompts": "nowhere.json"}, BadPrompts, "nowhere.json cannot be read"),
         ({"templates": "nothing"}, BadPrompts, "no templates 'nothing'"),
     ],
@@ -378,3 +381,48 @@ def test_prompts_and_templates():
     assert with_texts(benchmark, None, None) == benchmark == with_texts(benchmark, None, "plain")
     assert with_texts(load_benchmark("physionet2021_id"), "names", None).prompts == {}
     assert set(DOWNLOADS)
+
+
+def test_fewer_leads(store, out, monkeypatch, short_probe):  # noqa: F811
+    """An oracle that knows less of fewer leads: an entry, scores and cached embeddings of each preset."""
+    asked = []
+
+    def embed(model, manifest, batch_size, device, pooling, leads):
+        asked.append(leads)
+        return model.ecgs(manifest) * (leads == "12") + (leads != "12")
+
+    monkeypatch.setattr(evaluation_tasks, "embed_entries", embed)
+    name = "ptbxl_super"
+    probe = ProbeOptions(seeds=1, baselines=("handcrafted",), ratios=(100.0,))
+    model, options = Oracle(load_benchmark(name)), {"tasks": ("zero_shot", "probe"), "leads": ("6", "12", "1")}
+    monkeypatch.setattr(probe_task, "handcrafted_features", lambda manifest, *rest: Measured(manifest))
+    results = run(model, name, store("merl_ptbxl"), out, probe=probe, **options)
+    entries = results["benchmarks"]
+    assert list(entries) == [f"{name}_6_leads", name, f"{name}_1_lead"] and set(asked) == {"6", "12", "1"}
+    macros = {key: entry["tasks"]["zero_shot"]["figures"]["auroc"]["macro"] for key, entry in entries.items()}
+    assert macros == {f"{name}_6_leads": 0.5, name: 1.0, f"{name}_1_lead": 0.5}
+    assert [entry["leads"] for entry in entries.values()] == ["6", "12", "1"]
+    assert {entry["name"] for entry in entries.values()} == {name}
+    assert len({entry["embeddings"] for entry in entries.values()}) == 3
+    rows = {key: list(entry["tasks"]["probe"]["rows"]) for key, entry in entries.items()}
+    assert rows == {f"{name}_6_leads": ["model"], name: ["model", "handcrafted"], f"{name}_1_lead": ["model"]}
+    assert entries[name]["published"]["D-BETA"]["zero_shot"] and entries[f"{name}_6_leads"]["published"] == {}
+    assert "the model sees I alone: its other leads are zero" in entries[f"{name}_1_lead"]["notes"]
+    assert not any("alone" in note for note in entries[name]["notes"])
+    text = (out / "results.md").read_text()
+    assert f"| {name} | zero-shot | 50.00 | 100.00 | 50.00 |" in text and "| 6 leads | 12 leads | 1 lead |" in text
+    for key, entry in entries.items():
+        assert entry["tasks"]["zero_shot"]["scores"] == f"{key}/scores.npz" and (out / key / "scores.npz").is_file()
+
+
+class Measured:
+    """Features by hand that tell nothing."""
+
+    def __init__(self, manifest):
+        self.values = np.random.default_rng(0).normal(size=(len(manifest), 3))
+
+
+def test_published_figures_are_those_of_the_same_leads(store):  # noqa: F811
+    prepared = prepare(load_benchmark("physionet2021_id"), [store("physionet2021_id")], None)
+    assert prepared.describe("3")["published"] == {"D-BETA": {"fine_tuning": {"3": 60.5}}}
+    assert prepared.describe()["published"]["D-BETA"]["fine_tuning"]["12"] == 65.4

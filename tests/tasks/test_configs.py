@@ -134,7 +134,8 @@ ABLATIONS = {
 
 def test_ablations_differ_from_the_published_recipe_in_what_they_are_named_for():
     base = load(ROOT / "examples/dbeta/pretraining/base.yaml")
-    paths = [path for path in RECIPES if path.parts[1] == "dbeta" and path.stem not in ("base", "demo")]
+    pretraining = [path for path in RECIPES if path.parts[1] == "dbeta" and path.parts[2] != "finetuning"]
+    paths = [path for path in pretraining if path.stem not in ("base", "demo")]
     found = {path.stem: load(ROOT / path) for path in paths}
     assert set(found) == set(ABLATIONS)
     for name, recipe in found.items():
@@ -161,3 +162,26 @@ def test_launchers_change_the_launch_alone(tmp_path):
         assert {key: config[key] for key in ("criterion", "optimizer", "lr_scheduler", "optimization")} == {
             key: plain[key] for key in ("criterion", "optimizer", "lr_scheduler", "optimization")
         }
+
+
+@pytest.mark.parametrize(("name", "parent", "lr"), [("dx", "diagnosis", [5e-5]), ("id", "identification", [1e-4])])
+def test_d_beta_is_fine_tuned_as_published(name, parent, lr):
+    """In D-BETA's sizes, on millivolt; all else is what ECG-FM's fine-tuning has."""
+    ours = load(ROOT / f"examples/dbeta/finetuning/{name}.yaml")
+    theirs = load(ROOT / f"examples/ecg_fm/finetuning/{parent}.yaml")
+    sizes = load(ROOT / "examples/dbeta/pretraining/base.yaml")["model"]
+    changes = {
+        f"{group}.{key}": value
+        for group in set(ours) - {"defaults", "hydra"}
+        for key, value in ours[group].items()
+        if value != theirs[group][key]
+    }
+    expected = {"dataset.batch_size": 256, "dataset.batch_size_valid": 256, "task.standardize": False}
+    expected |= {"optimization.max_update": 0} if name == "dx" else {"optimization.lr": lr}
+    assert changes == expected | {"model.encoder_layers": sizes["encoder_layers"]}
+    shape = ("in_d", "conv_feature_layers", "conv_pos", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_layers")
+    assert {key: ours["model"][key] for key in shape} == {key: sizes[key] for key in shape}
+    assert (ours["optimization"]["lr"], ours["optimization"]["max_epoch"]) == (lr, 100)
+    assert ours["optimizer"]["weight_decay"] == 0 and ours["lr_scheduler"]["_name"] == "fixed"  # Adam
+    if name == "id":
+        assert (ours["criterion"]["scale"], ours["criterion"]["margin"]) == (192.0, 1.0)
