@@ -149,6 +149,7 @@ def test_ablations_differ_from_the_published_recipe_in_what_they_are_named_for()
         assert recipe["hydra"]["run"]["dir"] == f"runs/dbeta_{name}"
 
 
+@pytest.mark.slow
 def test_launchers_change_the_launch_alone(tmp_path):
     arguments = "--config-dir", ROOT / "examples/dbeta/pretraining", "--config-name", "base", "task.data=DATA"
     plain = composed(*arguments, cwd=tmp_path)
