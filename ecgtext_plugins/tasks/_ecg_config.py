@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from fairseq.dataclass import FairseqDataclass
 from omegaconf import II, MISSING, OmegaConf
 
 from ecgtext_plugins.data.ecg_dataset import EcgOptions
 from ecgtext_plugins.data.lead_selection import LeadSelection, lead_selection
 from ecgtext_plugins.data.perturbations import PerturbationOptions
 from ecgtext_plugins.errors import BadConfig
+from ecgtext_plugins.tasks._run_keys import RunKeys
 
 THREE_KG = ("angle", "scale", "mask_ratio")
 
 
 @dataclass
-class EcgConfig(FairseqDataclass):
+class EcgConfig(RunKeys):
     """Keys of `task=ecg_pretraining`, and of the others too."""
 
     data: str = field(
@@ -109,18 +109,6 @@ class EcgConfig(FairseqDataclass):
         default=None, metadata={"help": "3kg: {angle: 45, scale: 1.5, mask_ratio: 0.5} where they should be others"}
     )
     criterion_name: str = II("criterion._name")
-    bf16_autocast: bool = field(
-        default=False, metadata={"help": "bfloat16 products on float32 weights (common.bf16: bfloat16 weights)"}
-    )
-    nonfinite: str = field(
-        default="stop", metadata={"help": "where the loss is NaN or inf: stop, or skip the update; names the record"}
-    )
-    rebuild_batches: bool = field(default=True, metadata={"help": "compose new batches each epoch, by (seed, epoch)"})
-    seed: int = II("common.seed")
-    save_dir: str = II("checkpoint.save_dir")
-    log_interval: int = II("common.log_interval")
-    restore_file: str = II("checkpoint.restore_file")
-    max_update: int = II("optimization.max_update")
 
 
 @dataclass

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
-from fairseq.dataclass import FairseqDataclass
-from omegaconf import II, MISSING
+from omegaconf import MISSING
+
+from ecgtext_plugins.tasks._run_keys import RunKeys
 
 
 @dataclass
-class EcgTextPretrainingConfig(FairseqDataclass):
+class EcgTextPretrainingConfig(RunKeys):
     """Keys of `task=ecg_text_pretraining`."""
 
     data: str = field(
@@ -64,15 +65,3 @@ class EcgTextPretrainingConfig(FairseqDataclass):
     distinct_reports_once: bool = field(
         default=True, metadata={"help": "copies of a report in a batch share its token masks and are encoded once"}
     )
-    bf16_autocast: bool = field(
-        default=False, metadata={"help": "bfloat16 products on float32 weights (common.bf16: bfloat16 weights)"}
-    )
-    nonfinite: str = field(
-        default="stop", metadata={"help": "where the loss is NaN or inf: stop, or skip the update; names the record"}
-    )
-    rebuild_batches: bool = field(default=True, metadata={"help": "compose new batches each epoch, by (seed, epoch)"})
-    seed: int = II("common.seed")
-    save_dir: str = II("checkpoint.save_dir")
-    log_interval: int = II("common.log_interval")
-    restore_file: str = II("checkpoint.restore_file")
-    max_update: int = II("optimization.max_update")
