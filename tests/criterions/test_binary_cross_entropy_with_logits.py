@@ -253,7 +253,7 @@ def process(rank, world, init_file, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_processes_equal_one(world, tmp_path):
     """The last of three has no batches; each of the others goes through three records of the first again."""
     mp.spawn(process, (world, tmp_path / "init", tmp_path), nprocs=world)

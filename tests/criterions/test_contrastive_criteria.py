@@ -118,7 +118,7 @@ def process(rank, world, init_file, folder, dummy_rank):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("world", "dummy_rank"), [(2, None), (3, 1)])
+@pytest.mark.parametrize(("world", "dummy_rank"), [(2, None), pytest.param(3, 1, marks=pytest.mark.slow)])
 def test_processes_equal_one_on_the_whole_batch(world, dummy_rank, tmp_path):
     mp.spawn(process, (world, tmp_path / "init", tmp_path, dummy_rank), nprocs=world)
     rows = [row for rank, part in enumerate(ROWS[world]) if rank != dummy_rank for row in part]

@@ -99,7 +99,7 @@ def process(rank, world, init_file, folder, dummy_rank):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("world", "dummy_rank"), [(2, None), (3, None), (2, 1)])
+@pytest.mark.parametrize(("world", "dummy_rank"), [(2, None), pytest.param(3, None, marks=pytest.mark.slow), (2, 1)])
 def test_gradients_equal_one_process_on_the_whole_batch(world, dummy_rank, tmp_path):
     """Also when one process has run out of batches and goes through an old one, as fairseq has it do."""
     mp.spawn(process, (world, tmp_path / "init", tmp_path, dummy_rank), nprocs=world)
