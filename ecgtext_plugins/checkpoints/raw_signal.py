@@ -131,6 +131,8 @@ def _checked(signal_mv: np.ndarray, fs: float, leads: Sequence[str]) -> np.ndarr
         raise BadRecord("sampling_rate", f"{WHAT} has fs={fs}: expected its sampling rate in Hz, more than 0")
     if np.isinf(signal).any():
         raise BadRecord("signal_values", f"{WHAT} has infinite values: expected millivolt, NaN where samples miss")
+    if np.isnan(signal).all():
+        raise BadRecord("empty", "all leads miss all samples: expected at least one lead; leave the recording out")
     return signal
 
 

@@ -50,8 +50,6 @@ def cut(recording: Recording, form: WindowForm) -> tuple[Tensor, np.ndarray, np.
         When no lead is there, the recording is too short, or it is in another unit or rate than can be used.
     """
     signal, rate = recording.signal, recording.rate
-    if np.isnan(signal).all():
-        raise BadRecord("empty", "all leads miss all samples: expected at least one lead; leave the recording out")
     if recording.standardised:
         _refuse_other_form(rate, form)
         form = dataclasses.replace(form, standardize=False)  # windows of a whole record: not once more

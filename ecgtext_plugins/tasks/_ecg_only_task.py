@@ -75,6 +75,7 @@ class EcgOnlyTask(EcgTask):
         return dataset_options(self.cfg, training)
 
     def _dataset(self, manifest: Manifest, training: bool) -> EcgDataset | EcgPairs:
+        """Make the dataset of one split: each task its own."""
         raise NotImplementedError
 
     def _trained_on(self, dataset: EcgDataset | EcgPairs) -> np.ndarray:

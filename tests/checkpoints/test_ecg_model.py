@@ -133,6 +133,7 @@ def test_resampling(millivolt):
         (np.full((12, 500), np.inf), 100, LEADS, "infinite values"),
         (np.zeros((2, 500)), 100, ["I", "I"], "has lead I twice"),
         (np.zeros((2, 500)), 100, ["I", "X"], "expected the names"),
+        (np.full((12, 500), np.nan), 100, LEADS, "all leads miss all samples"),
     ],
 )
 def test_signals_that_are_refused(millivolt, signal, fs, leads, said):
