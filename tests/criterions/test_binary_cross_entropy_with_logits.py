@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from omegaconf import OmegaConf
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import nn
 from torch.nn import functional
 
 from ecgtext_plugins.errors import BadConfig, BadLoss
+from tests.processes import in_processes
 
 SHARED = Path(os.environ["ECGTEXT_SHARED"]) if "ECGTEXT_SHARED" in os.environ else None
 NEEDS_SHARED = pytest.mark.skipif(SHARED is None, reason="ECGTEXT_SHARED is not set")
@@ -233,9 +233,7 @@ def test_logged_figures_are_those_of_the_sums():
 PARTS = {2: (range(9), range(9, ROWS)), 3: (range(4), range(4, ROWS), ())}
 
 
-def process(rank, world, init_file, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
+def process(rank, world, folder):
     model, criterion = Classifier(), build(report_auc=True, pos_weight=[1, 2, 3, 4])
     rows = PARTS[world][rank]
     batch = sample(rows or range(3), masked=True)  # without batches of its own: an old one, whose size fairseq zeroes
@@ -250,13 +248,12 @@ def process(rank, world, init_file, folder):
     else:
         figures = criterion.epoch_figures()
     torch.save((model.proj.weight.grad / total, figures), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_processes_equal_one(world, tmp_path):
     """The last of three has no batches; each of the others goes through three records of the first again."""
-    mp.spawn(process, (world, tmp_path / "init", tmp_path), nprocs=world)
+    in_processes(world, process, tmp_path)
     model, criterion = Classifier(), build(report_auc=True, pos_weight=[1, 2, 3, 4])
     loss, size, _ = criterion(model, sample(masked=True))
     (loss / size).backward()

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
 from ecgtext_plugins.errors import BadConfig
 from ecgtext_plugins.modules.arcface import arcface_loss
+from tests.processes import in_processes
 
 ROWS = {2: (range(6), range(6, 10)), 3: (range(2), range(2, 8), range(8, 10))}
 
@@ -100,9 +100,7 @@ def test_loss_is_told_in_bits(name):
     assert criterion.logging_outputs_can_be_summed()
 
 
-def process(rank, world, init_file, folder, dummy_rank):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
+def process(rank, world, folder, dummy_rank):
     results = {}
     for name, keys in (("cmsc", {"all_gather": True}), ("simclr", {"all_gather": True}), ("arcface", {})):
         model, criterion = Pooled().train(), build(name, **keys)
@@ -115,12 +113,11 @@ def process(rank, world, init_file, folder, dummy_rank):
         results[name] = totals, model.proj.weight.grad / totals[1]
     if rank == 0:
         torch.save(results, f"{folder}/result.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(("world", "dummy_rank"), [(2, None), pytest.param(3, 1, marks=pytest.mark.slow)])
 def test_processes_equal_one_on_the_whole_batch(world, dummy_rank, tmp_path):
-    mp.spawn(process, (world, tmp_path / "init", tmp_path, dummy_rank), nprocs=world)
+    in_processes(world, process, tmp_path, dummy_rank)
     rows = [row for rank, part in enumerate(ROWS[world]) if rank != dummy_rank for row in part]
     for name, (totals, gradient) in torch.load(tmp_path / "result.pt", weights_only=True).items():
         model = Pooled().train()

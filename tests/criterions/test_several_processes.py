@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from omegaconf import OmegaConf
 
 import ecgtext_plugins
@@ -12,6 +11,7 @@ from ecgtext_plugins.data.text_plan import text_plan
 from ecgtext_plugins.modules.dbeta import DBeta
 from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 from ecgtext_plugins.text.encoders import build_text_encoder
+from tests.processes import in_processes
 
 SIZES = {
     "conv_feature_layers": "[(16, 2, 2)] * 3",
@@ -81,9 +81,7 @@ def loss_and_gradients(mode, rows, dummy=False):
     return loss.detach(), [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
 
 
-def process(rank, world, init_file, folder, dummy_rank):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
+def process(rank, world, folder, dummy_rank):
     first = sum(ROWS[world][:rank])
     results = {}
     for mode in MODES:
@@ -96,13 +94,12 @@ def process(rank, world, init_file, folder, dummy_rank):
         results[mode] = loss / world, gradients
     if rank == 0:
         torch.save(results, f"{folder}/result.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(("world", "dummy_rank"), [(2, None), pytest.param(3, None, marks=pytest.mark.slow), (2, 1)])
 def test_gradients_equal_one_process_on_the_whole_batch(world, dummy_rank, tmp_path):
     """Also when one process has run out of batches and goes through an old one, as fairseq has it do."""
-    mp.spawn(process, (world, tmp_path / "init", tmp_path, dummy_rank), nprocs=world)
+    in_processes(world, process, tmp_path, dummy_rank)
     results = torch.load(tmp_path / "result.pt", weights_only=True)
     rows = range(7 if dummy_rank is None else ROWS[world][0])
     for mode, (loss, gradients) in results.items():

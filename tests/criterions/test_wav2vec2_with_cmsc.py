@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from omegaconf import OmegaConf
 from torch import nn
 
 from ecgtext_plugins.errors import BadConfig
 from ecgtext_plugins.modules.wav2vec2_cmsc import Wav2Vec2Cmsc, Wav2Vec2CmscConfig
+from tests.processes import in_processes
 
 SHARED = Path(os.environ["ECGTEXT_SHARED"]) if "ECGTEXT_SHARED" in os.environ else None
 NEEDS_SHARED = pytest.mark.skipif(SHARED is None, reason="ECGTEXT_SHARED is not set")
@@ -168,9 +168,7 @@ def gradients(model):
     }
 
 
-def process(rank, world, init_file, folder, dummy_rank):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
+def process(rank, world, folder, dummy_rank):
     model, criterion = network(), build(**PUBLISHED, all_gather=True)
     criterion.is_dummy = rank == dummy_rank
     loss, size, log = criterion(model, sample(ROWS[world][rank]))
@@ -185,13 +183,12 @@ def process(rank, world, init_file, folder, dummy_rank):
         gradient /= totals[-1]
     if rank == 0:
         torch.save((totals, found), f"{folder}/result.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(("world", "dummy_rank"), [(2, None), pytest.param(3, 1, marks=pytest.mark.slow)])
 def test_processes_equal_one_on_the_whole_batch(world, dummy_rank, tmp_path):
     """Every term and gradient, summed over processes and divided by the sum of sample sizes as fairseq does."""
-    mp.spawn(process, (world, tmp_path / "init", tmp_path, dummy_rank), nprocs=world)
+    in_processes(world, process, tmp_path, dummy_rank)
     totals, found = torch.load(tmp_path / "result.pt", weights_only=True)
     model = network()
     rows = [row for rank, part in enumerate(ROWS[world]) if rank != dummy_rank for row in part]

@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from ecgtext_plugins.modules.cmsc_loss import cmsc_loss
 from ecgtext_plugins.modules.ets_exchange import share_of_all
 from ecgtext_plugins.modules.pooling import nonzero_mean
 from ecgtext_plugins.modules.simclr_loss import simclr_loss
+from tests.processes import in_processes
 
 ROWS = {2: (6, 4), 3: (4, 2, 8)}  # rows of each process: pairs of segments
 
@@ -112,9 +111,7 @@ def losses(features, patient, segment, record, **options):
     )
 
 
-def process(rank, world, init_file, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
+def process(rank, world, folder):
     first = sum(ROWS[world][:rank])
     mine = slice(first, first + ROWS[world][rank])
     features, *labels = (x[mine] for x in whole_batch(sum(ROWS[world])))
@@ -124,12 +121,11 @@ def process(rank, world, init_file, folder):
         gradient = torch.autograd.grad(loss, features)[0]
         results.append((share_of_all(loss.detach()), gradient / world))
     torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_equals_one_process_on_the_whole_batch(world, tmp_path):
-    mp.spawn(process, (world, tmp_path / "init", tmp_path), nprocs=world)
+    in_processes(world, process, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(world)]
     features, *labels = whole_batch(sum(ROWS[world]))
     features.requires_grad_()

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from ecgtext_plugins.modules.ets_exchange import ets_loss_of_all, share_of_all
 from ecgtext_plugins.modules.ets_loss import ets_labels, ets_logits, ets_loss
+from tests.processes import in_processes
 
 ROWS = {2: (3, 4), 3: (4, 2, 3)}  # rows of each process
 OPTIONS = [
@@ -34,9 +34,7 @@ def in_one_process(rows, reduction, duplicates, normalize, **_):
     return loss.detach(), torch.autograd.grad(loss, leaves)
 
 
-def process(rank, world, init_file, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=world)
+def process(rank, world, folder):
     first = sum(ROWS[world][:rank])
     mine = slice(first, first + ROWS[world][rank])
     results = []
@@ -50,12 +48,11 @@ def process(rank, world, init_file, folder):
             dist.all_reduce(gradients[2])
             results.append((share_of_all(loss.detach()), [g / world for g in gradients]))
     torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_equals_one_process_on_the_whole_batch(world, tmp_path):
-    mp.spawn(process, (world, tmp_path / "init", tmp_path), nprocs=world)
+    in_processes(world, process, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(world)]
     for number, options in enumerate(options for options in OPTIONS for _ in (0, 2)):
         loss, (ecg, text, scale) = in_one_process(sum(ROWS[world]), **options)
