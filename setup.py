@@ -53,6 +53,7 @@ EXTRAS = {
         "playwright>=1.45",
         "protobuf>=4",
         "pytest>=8.0",
+        "pytest-xdist>=3.5",
         "ruff>=0.9",
         "sentencepiece>=0.2",
         "tensorboardX>=2.6",

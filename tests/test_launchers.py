@@ -60,7 +60,8 @@ def test_test_launcher_translates_its_own_options_only():
     names = {}
     exec(compile(spec, "run.py", "exec"), names)
     translate = names["pytest_arguments"]
-    assert translate([]) == []
-    assert translate(["-m", "slow", "-k", "rooms"]) == ["-m", "slow", "-k", "rooms"]
-    assert translate(["--slow", "-x"]) == ["-m", "", "-x"]
-    assert translate(["--all"]) == ["-m", ""]
+    parallel = ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
+    assert translate([]) == parallel
+    assert translate(["-m", "slow", "-k", "rooms"]) == [*parallel, "-m", "slow", "-k", "rooms"]
+    assert translate(["--slow", "-x"]) == [*parallel, "-m", "", "-x"]
+    assert translate(["--all", "-n", "0"]) == [*parallel, "-m", "", "-n", "0"]
