@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ecgtext_plugins.modules.long_convolution import correlate
+
 
 def parse_conv_layers(text: str) -> list[tuple[int, int, int]]:
     """Read a list of (channels, kernel, stride) from a string such as ``"[(256, 2, 2)] * 4"`` without evaluating code.
@@ -137,7 +139,7 @@ class WeightNormConv1d(nn.Module):
 
     def __init__(self, width: int, kernel: int, groups: int, std: float):
         super().__init__()
-        self.padding, self.groups = kernel // 2, groups
+        self.groups = groups
         self.weight_v = nn.Parameter(torch.empty(width, width // groups, kernel).normal_(0.0, std))
         self.weight_g = nn.Parameter(self._norm(self.weight_v.detach()))
         self.bias = nn.Parameter(torch.zeros(width))
@@ -147,9 +149,9 @@ class WeightNormConv1d(nn.Module):
         return torch.linalg.vector_norm(weight, dim=(0, 1), keepdim=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D, N) -> (B, D, N + 1) for an even kernel, (B, D, N) for an odd one."""
+        """(B, D, N) -> (B, D, N)."""
         weight = self.weight_v * (self.weight_g / self._norm(self.weight_v))
-        return functional.conv1d(x, weight, self.bias, padding=self.padding, groups=self.groups)
+        return correlate(x, weight, self.bias, self.groups)
 
 
 class PositionalConv(nn.Module):
@@ -161,5 +163,4 @@ class PositionalConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Frames (B, N, D) -> positional signal (B, N, D), to be added."""
-        signal = self.pos_conv(x.transpose(1, 2))[..., : x.shape[1]]
-        return functional.gelu(signal).transpose(1, 2)
+        return functional.gelu(self.pos_conv(x.transpose(1, 2))).transpose(1, 2)

@@ -66,7 +66,9 @@ class DBeta(EcgTower):
             self.ets_bias = nn.Parameter(torch.tensor(float(config.ets_logit_bias)))
         if config.checkpoint_activations:
             self.ecg_encoder.encoder.checkpoint_activations = True
-            language_encoder.gradient_checkpointing_enable({"use_reentrant": False})
+            # transformers 5 renamed it on the way
+            old = language_encoder.gradient_checkpointing_enable
+            getattr(language_encoder, "activation_checkpointing_enable", old)({"use_reentrant": False})
         if config.compile_layers:
             for layer in (
                 *self.ecg_encoder.encoder.layers,

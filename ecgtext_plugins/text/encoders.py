@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ecgtext_plugins.errors import TextEncoderUnavailable
-from ecgtext_plugins.text.families import OLD_MODEL_TYPE, check_family, check_forward, encoder_class, take_bool_masks
+from ecgtext_plugins.text.families import (
+    OLD_MODEL_TYPE,
+    check_family,
+    check_forward,
+    encoder_class,
+    fuse_gelu,
+    take_bool_masks,
+)
 from ecgtext_plugins.text.tokenization import check_own_words, check_vocabulary
 from ecgtext_plugins.text.transformers_guard import import_transformers
 
@@ -98,7 +105,7 @@ def load_text_encoder(name_or_folder: str) -> Any:
     with _errors_only():  # it would list the weights left aside; what matters is checked here
         model, loading = _load(name, loader)
     _check_weights(loading, name)
-    model = take_bool_masks(model.float().eval())
+    model = fuse_gelu(take_bool_masks(model.float().eval()))
     check_forward(model, name)
     return model
 
@@ -136,7 +143,7 @@ def build_text_encoder(config: dict[str, Any]) -> Any:
     built = transformers.CONFIG_MAPPING[model_type].from_dict(dict(config))
     check_family(built, "config.json")
     model_class, options = encoder_class(built)
-    model = take_bool_masks(model_class(built, **options))
+    model = fuse_gelu(take_bool_masks(model_class(built, **options)))
     check_forward(model, "config.json")
     return model
 

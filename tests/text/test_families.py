@@ -294,3 +294,13 @@ def test_texts_longer_than_the_encoder_reads_are_refused(tmp_path):
         check_length(roberta, places + 1)
     check_length(load_config(str(tiny_encoders.tiny_t5(tmp_path / "t5"))), 5000)
     check_length(load_config(str(tiny_encoders.tiny_deberta(tmp_path / "deberta"))), 5000)
+
+
+def test_flan_t5s_gelu_in_one_step_is_the_same_function(tmp_path):
+    from transformers.activations import NewGELUActivation
+
+    encoder = load_text_encoder(str(tiny_encoders.tiny_t5(tmp_path / "encoder")))
+    activations = [module.act for module in encoder.modules() if hasattr(module, "wi_0")]
+    assert activations and all(isinstance(act, torch.nn.GELU) for act in activations)
+    x = torch.linspace(-9, 9, 100_001)
+    assert torch.allclose(activations[0](x), NewGELUActivation()(x), rtol=1e-5, atol=1e-6)
