@@ -9,21 +9,14 @@ import time
 import numpy as np
 import torch
 from pretraining_step import FLAN_T5_BASE, interleaved
+from released_arithmetic import as_released
 from timing import peak_memory_mb
 
 from ecgtext_plugins.kept_memory import keep_freed_memory
-from ecgtext_plugins.modules import transformer
 from ecgtext_plugins.modules.dbeta import DBeta
 from ecgtext_plugins.modules.dbeta_config import DBetaConfig
 from ecgtext_plugins.modules.ecg_tower import EcgTower
 from ecgtext_plugins.text.encoders import build_text_encoder
-
-
-def with_maps(query, key, value, heads, padding_mask=None, dropout=0.0):
-    """Attention that materialises its maps."""
-    q, k, v = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)]
-    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).float().softmax(-1).type_as(q)
-    return (weights @ v).transpose(1, 2).flatten(2)
 
 
 def serve(pipe, rows: int, threads: int, release: bool, bf16: bool) -> None:
@@ -32,7 +25,7 @@ def serve(pipe, rows: int, threads: int, release: bool, bf16: bool) -> None:
     torch.manual_seed(0)
     if release:
         model = DBeta(DBetaConfig(), build_text_encoder(FLAN_T5_BASE)).eval()
-        transformer.attend = with_maps
+        as_released(model, maps_of_encoder=True)
     else:
         keep_freed_memory()
         model = EcgTower(DBetaConfig()).eval()
