@@ -57,6 +57,7 @@ EXTRAS = {
         "ruff>=0.9",
         "sentencepiece>=0.2",
         "tensorboardX>=2.6",
+        "umap-learn>=0.5",
     ],
 }
 

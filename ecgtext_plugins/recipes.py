@@ -1,11 +1,13 @@
 """Find the shipped YAML recipes: in a checkout beside the package, in a wheel inside it (`_recipes`)."""
 
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 from ecgtext_plugins.errors import BadRecipe
 
 KINDS = ("examples", "manifests")
+BENCHMARKS = "manifests/benchmarks"
 
 
 @cache
@@ -33,7 +35,8 @@ def find_recipe(name_or_path: str, folder: str = "manifests") -> Path:
     Raises
     ------
     BadRecipe
-        With the names that exist, when there is no such recipe.
+        When there is no such recipe, with the name that is nearest, and the names that exist or the command that
+        lists them.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") and path.is_file():
@@ -42,7 +45,15 @@ def find_recipe(name_or_path: str, folder: str = "manifests") -> Path:
     candidate = shipped / f"{name_or_path.removesuffix('.yaml')}.yaml"
     if candidate.is_file():
         return candidate
-    names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+    names = sorted(p.stem for p in shipped.glob("*.yaml"))
+    near = get_close_matches(path.name.removesuffix(".yaml"), names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    if folder == BENCHMARKS:
+        raise BadRecipe(
+            f"no benchmark '{name_or_path}': neither a .yaml file that is there nor one of the {len(names)} shipped "
+            f"benchmarks, which `ecgtext eval ls` lists{hint}"
+        )
     raise BadRecipe(
-        f"no recipe '{name_or_path}': neither a .yaml file nor one of the shipped names in {folder} ({names})"
+        f"no recipe '{name_or_path}': neither a .yaml file that is there nor one of the shipped names in {folder} "
+        f"({', '.join(names)}){hint}"
     )

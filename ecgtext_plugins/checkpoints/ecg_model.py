@@ -13,7 +13,7 @@ class EcgModel(LoadedModel):
     @torch.inference_mode()
     def encode_ecg(self, ecg: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """ECG (B, 12, T) float32, padding (B, T) True at the end -> pooled features (B, D)."""
-        return self.model.encode_ecg(ecg, padding_mask)
+        return self.model.encode_ecg(self.shown(ecg), padding_mask)
 
     @torch.inference_mode()
     def logits(self, ecg: Tensor, padding_mask: Tensor | None = None) -> Tensor:
@@ -29,11 +29,11 @@ class EcgModel(LoadedModel):
                 f"the model is a {self.family} without labels: expected ecg_transformer_classifier for logits; "
                 "fine-tune it first"
             )
-        return self.model(ecg, padding_mask)["logits"]
+        return self.model(self.shown(ecg), padding_mask)["logits"]
 
     @torch.inference_mode()
     def attention_maps(
         self, ecg: Tensor, padding_mask: Tensor | None = None, layers: tuple[int, ...] = (-1,)
     ) -> Tensor:
         """ECG (B, 12, T) -> attention (B, len(layers), N, N) from each frame to each, averaged over heads."""
-        return self.ecg_encoder.attention_maps(ecg, padding_mask, layers)
+        return self.ecg_encoder.attention_maps(self.shown(ecg), padding_mask, layers)

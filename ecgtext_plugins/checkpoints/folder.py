@@ -15,7 +15,7 @@ from ecgtext_plugins.atomic_files import flush_folder
 from ecgtext_plugins.checkpoints.model_card import model_card
 from ecgtext_plugins.checkpoints.networks import DBETA, FAMILIES, model_config
 from ecgtext_plugins.checkpoints.safe_load import DamagedCheckpoint
-from ecgtext_plugins.checkpoints.source import FOLDER, Source
+from ecgtext_plugins.checkpoints.source import FOLDER, LEAD_KEYS, Source
 from ecgtext_plugins.errors import BadCheckpoint
 from ecgtext_plugins.text.embedded_files import REQUIRED
 
@@ -140,8 +140,11 @@ def _config(source: Source, sha256: str, name: str) -> dict[str, Any]:
         "source": {"file": name, "layout": source.layout, "sha256": sha256},
         "ecgtext_plugins": ecgtext_plugins.__version__,
     }
-    if source.unheeded:
-        config["task"] = {key: True for key in source.unheeded}
+    kept: dict[str, Any] = {key: True for key in source.unheeded}
+    if source.hidden_leads:
+        kept |= {key: source.config["task"].get(key) for key in LEAD_KEYS}
+    if kept:
+        config["task"] = kept
     if source.family == DBETA:
         config["max_text_tokens"] = int(source.config["task"]["max_text_tokens"])
     return config

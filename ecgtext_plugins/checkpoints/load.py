@@ -39,7 +39,7 @@ class EcgTextModel(LoadedModel):
 
         `padding_mask` (B, T) bool is True at padding, which stands at the end.
         """
-        return self.model.encode_ecg(ecg, padding_mask)
+        return self.model.encode_ecg(self.shown(ecg), padding_mask)
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> Tensor:

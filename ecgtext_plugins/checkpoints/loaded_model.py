@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from ecgtext_plugins.atomic_files import file_sha256
 from ecgtext_plugins.checkpoints.encoder_weights import encoder_of
@@ -34,6 +34,8 @@ class LoadedModel(nn.Module):
         Names of a classifier's outputs.
     config : dict
         The whole training config; of a released checkpoint, the values of the model and of its texts.
+    hidden_leads : tuple of int
+        Places of the leads that training set to zero; here too.
     checkpoint_sha256 : str
         Of the file (of a folder, of its weights); computed when first asked for.
     """
@@ -43,6 +45,7 @@ class LoadedModel(nn.Module):
         self.model, self.family, self.config = model, source.family, source.config
         self.sample_rate, self.n_samples = source.sample_rate, source.n_samples
         self.standardize, self.labels = source.standardize, source.labels
+        self.hidden_leads = source.hidden_leads
         self._path, self._version = path, _version(path)
 
     @functools.cached_property
@@ -59,6 +62,14 @@ class LoadedModel(nn.Module):
     def ecg_encoder(self) -> EcgEncoder:
         """The ECG encoder within the network."""
         return encoder_of(self.model)
+
+    def shown(self, ecg: Tensor) -> Tensor:
+        """Return ECGs (B, 12, T) with zero in the leads that training hid."""
+        if not self.hidden_leads:
+            return ecg
+        ecg = ecg.clone()
+        ecg[:, list(self.hidden_leads)] = 0.0
+        return ecg
 
     def embed(self, signal_mv: np.ndarray, fs: float, leads: Sequence[str]) -> np.ndarray:
         """Embed a recording (leads, T) in millivolt at `fs` Hz: (D,) float32; see `raw_signal.embed_signal`."""

@@ -5,11 +5,16 @@ from typing import Any
 
 from torch import Tensor
 
+from ecgtext_plugins.data.lead_selection import lead_selection
+from ecgtext_plugins.signals.leads import LEADS
+
 TRAINING, FOLDER = "ecgtext training", "ecgtext folder"
 SIGNALS, RELEASE, STOCK = "fairseq-signals", "D-BETA release", "fairseq wav2vec2"
 
 
 UNHEEDED = ("normalize", "filter")  # preprocessing by the tasks on ECGs that loaded models leave to the caller
+
+LEAD_KEYS = ("leads_preset", "leads_to_load", "leads_bucket", "enable_padding_leads")  # of the tasks on ECGs
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,15 @@ class Source:
     text_files: dict[str, str] | None = None
     updates: int | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def hidden_leads(self) -> tuple[int, ...]:
+        """Places of the leads that training set to zero in every ECG: `enable_padding_leads` with a subset."""
+        task = self.config.get("task")
+        if not isinstance(task, dict) or not task.get("enable_padding_leads"):
+            return ()
+        selection = lead_selection(*(task.get(key) for key in LEAD_KEYS[:3]), padded=True)
+        return tuple(place for place in range(len(LEADS)) if place not in selection.leads + selection.bucket)
 
     @property
     def unheeded(self) -> list[str]:

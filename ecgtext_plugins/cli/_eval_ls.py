@@ -60,6 +60,7 @@ def _row(benchmark: Any) -> dict[str, Any]:
         "metric": benchmark.metric,
         "window": benchmark.window,
         "leads": list(benchmark.leads),
+        "weights_file": benchmark.weights_file,
         "transfer_from": benchmark.transfer.source if benchmark.transfer else None,
         "prompt_set": benchmark.prompt_set,
         "published": benchmark.published,

@@ -4,14 +4,17 @@ import argparse
 import json
 
 EPILOG = """Looked for are a store of the benchmark's recipe among DATA, its label set, classes and splits, and for
-identification its gallery and probe. What is missing is told with the command that builds it, in which RAW is the
-dataset as downloaded and MERL the checkout of https://github.com/cheliu-computation/MERL-ICML2024.
+identification its gallery and probe; of a transfer also what its probe learns on, and whether that is in the test
+split; of the Challenge's benchmarks its weights. The last two are notes: the rest runs without them. What is missing is
+told with the command that builds it, in which RAW is the dataset as downloaded and MERL the checkout of
+https://github.com/cheliu-computation/MERL-ICML2024.
 
 exit codes: 0 nothing is missing (there may be notes); 1 something is
 
 examples:
   ecgtext eval validate ptbxl_super --data PTBXL
   ecgtext eval validate csn cpsc2018 cpsc2018_merl --data CSN CPSC2018 --json
+  ecgtext eval validate transfer_cpsc2018_csn --data CPSC2018 CSN
   ecgtext eval validate code_test                       # says how to build what it needs
 """
 
@@ -34,11 +37,14 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what is missing; 1 when something is."""
     from ecgtext_plugins.evaluation.benchmark import load_benchmark
+    from ecgtext_plugins.evaluation.challenge_metric import weights_findings
+    from ecgtext_plugins.evaluation.transfer_probe import probe_findings
     from ecgtext_plugins.evaluation.validate_benchmark import validate
 
     told, errors = [], 0
     for benchmark in [load_benchmark(name) for name in args.benchmarks]:
         store, findings = validate(benchmark, args.data)
+        findings = [*findings, *probe_findings(benchmark, args.data), *weights_findings(benchmark)]
         missing = sum(finding.is_error for finding in findings)
         errors += missing
         folder = None if store is None else str(store.folder)

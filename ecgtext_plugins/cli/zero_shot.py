@@ -27,7 +27,7 @@ PROMPTS.json: {"sinus_rhythm": "normal sinus rhythm", ...}, a text or a list of 
     parser.add_argument(
         "--prompts", metavar="SET|FILE.json", help="shipped set, names or expert, or your own texts for the classes"
     )
-    parser.add_argument("--templates", metavar="NAME|FILE", help="frames for the texts: plain, report, ecg, ensemble")
+    parser.add_argument("--templates", metavar="NAME|FILE", help="plain, report, ecg, ensemble, or FILE.json")
     parser.add_argument("--split", help="test, all, or several as train,valid (default: what the benchmark says)")
     parser.add_argument(
         "--untrained-seed", type=int, metavar="S", help="control: the same architecture with random weights of seed S"

@@ -220,32 +220,39 @@ class ChallengeWeights:
         return challenge_score(labels[:, self.columns], decisions[:, self.columns], self.matrix, self.normal)
 
 
-def load_challenge_weights(path: str | Path, labels: list[str]) -> ChallengeWeights:
+def load_challenge_weights(
+    path: str | Path, labels: list[str], key: str = "criterion.weights_file"
+) -> ChallengeWeights:
     """Read the Challenge's weights.csv for a model's labels.
 
     Both may name a class by SNOMED CT code or by abbreviation, merged classes by one of theirs or by several joined by
     ``|`` in any order.
+
+    Parameters
+    ----------
+    key : str
+        Which option named the file, for errors.
 
     Raises
     ------
     BadConfig
         When the file is no square table of numbers, lacks sinus rhythm, or the labels lack a class or have one twice.
     """
-    names, matrix = _weights_table(Path(path))
-    classes, owned = [_scored_class(name) for name in names], [_scored_class(name) for name in labels]
+    names, matrix = _weights_table(Path(path), key)
+    classes, owned = [scored_class(name) for name in names], [scored_class(name) for name in labels]
     lacking = [name for name, scored in zip(names, classes, strict=True) if owned.count(scored) != 1]
     if lacking:
         raise BadConfig(
-            f"criterion.weights_file={path}: expected each of its classes once among the labels, but {lacking[0]} is "
-            f"there {owned.count(_scored_class(lacking[0]))} times; labels are {', '.join(labels)}"
+            f"{key}={path}: expected each of its classes once among the labels, but {lacking[0]} is "
+            f"there {owned.count(scored_class(lacking[0]))} times; labels are {', '.join(labels)}"
         )
-    if _scored_class(NORMAL) not in classes:
-        raise BadConfig(f"criterion.weights_file={path}: expected sinus rhythm ({NORMAL}) among its classes")
+    if scored_class(NORMAL) not in classes:
+        raise BadConfig(f"{key}={path}: expected sinus rhythm ({NORMAL}) among its classes")
     columns = np.array([owned.index(scored) for scored in classes], dtype=np.int64)
-    return ChallengeWeights(columns, matrix, classes.index(_scored_class(NORMAL)))
+    return ChallengeWeights(columns, matrix, classes.index(scored_class(NORMAL)))
 
 
-def _scored_class(name: str) -> frozenset[str]:
+def scored_class(name: str) -> frozenset[str]:
     """Spell a class in one way: the abbreviations that the Challenge counts it as."""
     codes = snomed_codes()
     counted = {code.abbreviation: code.label for code in codes.values() if code.label}
@@ -253,19 +260,19 @@ def _scored_class(name: str) -> frozenset[str]:
     return frozenset(codes[part].label or part if part in codes else counted.get(part, part) for part in parts)
 
 
-def _weights_table(path: Path) -> tuple[list[str], np.ndarray]:
+def _weights_table(path: Path, key: str) -> tuple[list[str], np.ndarray]:
     try:
         with open(path, encoding="utf-8", newline="") as handle:
             header, *rows = csv.reader(handle)
         names, matrix = header[1:], np.array([row[1:] for row in rows], dtype=np.float64)
     except (OSError, ValueError) as error:
         raise BadConfig(
-            f"criterion.weights_file={path} cannot be read ({error}): expected the Challenge's weights.csv, a table of "
+            f"{key}={path} cannot be read ({error}): expected the Challenge's weights.csv, a table of "
             "numbers with the classes in its first row and column"
         ) from error
     if matrix.shape != (len(names), len(names)) or names != [row[0] for row in rows] or not np.isfinite(matrix).all():
         raise BadConfig(
-            f"criterion.weights_file={path}: expected a finite number for each pair of the same classes in its first "
+            f"{key}={path}: expected a finite number for each pair of the same classes in its first "
             f"row and column, found {len(names)} columns and {len(rows)} rows"
         )
     return names, matrix

@@ -1,8 +1,10 @@
 """The keys of benchmark recipes (manifests/benchmarks/*.yaml), each read and checked."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from ecgtext_plugins.data.lead_selection import PRESETS
@@ -11,7 +13,7 @@ from ecgtext_plugins.store.splits import SPLITS
 
 METRICS = {  # of the benchmark's own task; zero-shot is measured by AUROC in any case, for it has no threshold
     "auroc": "area under the ROC curve, mean over classes",
-    "cinc_score": "metric of the PhysioNet/CinC Challenge 2021",
+    "cinc_score": "metric of the PhysioNet/CinC Challenge 2021, of decisions at thresholds",
     "accuracy": "share of probes whose nearest gallery ECG is of the same patient",
 }
 WINDOWS = {
@@ -23,8 +25,9 @@ PUBLISHED = ("zero_shot", "linear_probe", "fine_tuning")
 REQUIRED = ("name", "version", "description", "recipe", "split", "metric")
 OPTIONAL = (
     *("prompts", "classes", "vocabulary", "window", "transfer", "leads", "center_prompts"),
-    *("citation", "published"),
+    *("weights_file", "citation", "published", "notes"),
 )
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # it names a folder below --out
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ def read_leads(values: object, where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def read_weights_file(value: object, metric: str, path: Path, where: str) -> str | None:
+    """Read `weights_file`: null, or the Challenge's weights.csv, relative to the recipe at `path`."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise BadRecipe(
+            f"{where} has weights_file: {value!r}, expected the path of the Challenge's weights.csv, or null"
+        )
+    if metric == "accuracy":
+        raise BadRecipe(f"{where} has metric: accuracy and weights_file: identification has no classes; remove it")
+    return str(path.parent / value)
+
+
 def read_published(values: object, where: str) -> dict[str, dict[str, Any]]:
     """Read `published`: {model: {zero_shot, linear_probe, fine_tuning: number, or {percentage or leads: number}}}."""
     kinds = [kind for of_model in values.values() for kind in of_model.items()] if _is_nested(values) else [("", None)]
@@ -87,6 +103,22 @@ def read_published(values: object, where: str) -> dict[str, dict[str, Any]]:
 
 def _is_nested(values: object) -> bool:
     return isinstance(values, dict) and all(isinstance(of_model, dict) for of_model in values.values())
+
+
+def read_notes(value: object, where: str) -> tuple[str, ...]:
+    """Read `notes`: a list of texts that go into results."""
+    if not isinstance(value, list) or not all(isinstance(note, str) and note.strip() for note in value):
+        raise BadRecipe(f"{where} has notes: {value!r}, expected a list of texts; mend it")
+    return tuple(" ".join(note.split()) for note in value)
+
+
+def check_name(where: str, name: str) -> None:
+    """Refuse a name that is no plain name of a folder: results are written below it."""
+    if not NAME.fullmatch(name):
+        raise BadRecipe(
+            f"{where} has name: {name!r}, expected a letter or digit, then letters, digits, _, . or -, for results are "
+            "written to a folder of this name; mend it"
+        )
 
 
 def check_choice(where: str, key: str, value: str, known: Iterable[str]) -> None:

@@ -12,10 +12,13 @@ from ecgtext_plugins.evaluation._benchmark_keys import (
     Source,
     check_choice,
     check_keys,
+    check_name,
     check_splits,
     read_leads,
+    read_notes,
     read_published,
     read_sources,
+    read_weights_file,
     unknown,
 )
 from ecgtext_plugins.evaluation.prompts import (
@@ -29,9 +32,7 @@ from ecgtext_plugins.evaluation.prompts import (
     shipped_prompts,
 )
 from ecgtext_plugins.evaluation.transfer import Groups, Transfer, read_groups
-from ecgtext_plugins.recipes import find_recipe, recipes_root
-
-FOLDER = "manifests/benchmarks"
+from ecgtext_plugins.recipes import BENCHMARKS, find_recipe, recipes_root
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,16 @@ class Benchmark:
     prompt_set : str
         A shipped set, a file, or ``own``: the recipe's.
     templates : str
-        Name of the frames that are around the texts.
+        Name, or JSON file, of the frames that are around the texts.
     leads : tuple of str
-        Lead subsets that are asked for: keys of PRESETS.
+        Lead subsets that it is measured with unless others are asked for: keys of PRESETS.
+    weights_file : str or None
+        The Challenge's weights.csv.
     published : dict
         Figures of papers x 100: {model: {zero_shot: x, linear_probe: {1: x, 10: y, 100: z}, fine_tuning: {leads: x}}}.
+        They have zero-shot by other prompts: MERL by those of its CKEPE, D-BETA by GPT-4o's.
+    notes : tuple of str
+        What to know of its figures.
     center_prompts : bool
         Take the mean over the classes off each class's prompt embedding, so that what all prompts share does not count:
         not published for D-BETA, and off unless the recipe says so.
@@ -81,8 +87,10 @@ class Benchmark:
     prompt_set: str = "own"
     templates: str = "plain"
     leads: tuple[str, ...] = ("12",)
+    weights_file: str | None = None
     citation: str = ""
     published: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
@@ -99,7 +107,7 @@ class Benchmark:
 
 def benchmark_names() -> list[str]:
     """Return the names of the shipped benchmarks."""
-    return sorted(path.stem for path in (recipes_root() / FOLDER).glob("*.yaml"))
+    return sorted(path.stem for path in (recipes_root() / BENCHMARKS).glob("*.yaml"))
 
 
 def load_benchmark(name_or_path: str) -> Benchmark:
@@ -112,7 +120,7 @@ def load_benchmark(name_or_path: str) -> Benchmark:
     BadPrompts
         When a prompt is not a text or a list of texts, or a class has none.
     """
-    path = find_recipe(name_or_path, FOLDER)
+    path = find_recipe(name_or_path, BENCHMARKS)
     values = read_yaml(path, "benchmark")
     where = f"benchmark {path}"
     check_keys(where, values)
@@ -123,6 +131,7 @@ def load_benchmark(name_or_path: str) -> Benchmark:
         raise BadRecipe(f"{where} has version: {values['version']}, expected a whole number; mend it")
     if not isinstance(values.get("center_prompts", False), bool):
         raise BadRecipe(f"{where} has center_prompts: {values['center_prompts']}, expected true or false")
+    check_name(where, values["name"])
     check_choice(where, "metric", values["metric"], METRICS)
     check_choice(where, "window", values.get("window", "whole"), WINDOWS)
     check_splits(where, values["split"])
@@ -133,7 +142,9 @@ def load_benchmark(name_or_path: str) -> Benchmark:
         **_classes_and_prompts(values, where),
         sources=read_sources(values["recipe"], where),
         leads=read_leads(values.get("leads", [12]), where),
+        weights_file=read_weights_file(values.get("weights_file"), values["metric"], path, where),
         published=read_published(values.get("published", {}), where),
+        notes=read_notes(values.get("notes", []), where),
     )
 
 
@@ -143,8 +154,8 @@ def with_prompts(benchmark: Benchmark, prompts: str | Path) -> Benchmark:
     Raises
     ------
     BadPrompts
-        When the file is no such JSON, names an unknown class, or lacks one of the benchmark's; when a set is asked for
-        and the benchmark names no vocabulary.
+        When there is no such set or file, the file is no such JSON, names an unknown class, or lacks one of the
+        benchmark's; when a set is asked for and the benchmark names no vocabulary.
     """
     if str(prompts) in PROMPT_SETS:
         if benchmark.vocabulary is None:
@@ -171,7 +182,7 @@ def with_prompts(benchmark: Benchmark, prompts: str | Path) -> Benchmark:
 
 
 def with_templates(benchmark: Benchmark, name: str) -> Benchmark:
-    """Put shipped frames (``report``, ``ecg``, ``ensemble``) around every text; several texts of a class are averaged.
+    """Put frames around every text: shipped (``report``, ``ecg``, ``ensemble``), or of a JSON file; texts are averaged.
 
     Raises
     ------

@@ -10,6 +10,7 @@ import numpy as np
 from ecgtext_plugins.criterions.classification_metrics import KINDS, areas
 from ecgtext_plugins.errors import BadConfig, BadRawData
 from ecgtext_plugins.evaluation.intervals import paired_bootstrap
+from ecgtext_plugins.evaluation.output_folder import OF_NO_MATTER
 from ecgtext_plugins.evaluation.results import Scores, or_none, pair, read_results, read_scores
 from ecgtext_plugins.evaluation.tables import in_columns, interval, markdown_table, percent
 
@@ -24,18 +25,25 @@ def compare_runs(folders: Sequence[str | Path], resamples: int = 1000, seed: int
     dict
         Ready for JSON: ``runs`` (folder, checkpoint and digest of each), ``comparisons`` (a dictionary for each
         benchmark, task and metric: ``values`` of each run, ``differences`` of the later runs to the first with
-        ``interval``, ``p_value`` and ``per_class``), ``left_out`` (what not all of them have), ``resamples``, ``seed``.
+        ``interval``, ``p_value`` and ``per_class``), ``left_out`` (what not all of them have), ``not_scored`` (tasks
+        without scores of records, which cannot be paired), ``notes`` (records that a model was trained on, and what
+        differs between the runs besides the model), ``resamples``, ``seed``.
 
     Raises
     ------
     BadConfig
         For fewer than two runs, or nothing in common.
     BadRawData
-        When a run cannot be read, or two runs are of other classes, records or labels, naming the first.
+        When a run cannot be read, or two runs are of other classes, records, labels or versions of a benchmark, naming
+        the first.
     """
     folders = [Path(folder) for folder in folders]
     if len(folders) < 2:
         raise BadConfig(f"{len(folders)} runs to compare: expected at least two folders of `ecgtext eval run`")
+    places = [folder.resolve() for folder in folders]
+    twice = [folder for folder, place in zip(folders, places, strict=True) if places.count(place) > 1]
+    if twice:
+        raise BadConfig(f"run {twice[0]} is given twice: expected different runs; give each once")
     runs = [read_results(folder) for folder in folders]
     scored = [_scored(run) for run in runs]
     common = [key for key in scored[0] if all(key in other for other in scored)]
@@ -46,6 +54,7 @@ def compare_runs(folders: Sequence[str | Path], resamples: int = 1000, seed: int
             "benchmarks; run them on those"
         )
     comparisons = []
+    _refuse_other_versions(folders, runs, {name for name, _ in common})
     for name, task in common:
         first, *others = [read_scores(folder / one[name, task]) for folder, one in zip(folders, scored, strict=True)]
         where = f"{name}, {task}"
@@ -61,9 +70,52 @@ def compare_runs(folders: Sequence[str | Path], resamples: int = 1000, seed: int
         ],
         "comparisons": comparisons,
         "left_out": [f"{name}, {task}" for name, task in left_out],
+        "not_scored": _not_scored(runs),
+        "notes": _notes(folders, runs, sorted({name for name, _ in common})),
         "resamples": resamples,
         "seed": seed,
     }
+
+
+def _refuse_other_versions(folders: Sequence[Path], runs: Sequence[dict[str, Any]], names: set[str]) -> None:
+    for name in sorted(names):
+        versions = [run["benchmarks"][name]["version"] for run in runs]
+        odd = next((place for place, version in enumerate(versions) if version != versions[0]), None)
+        if odd is not None:
+            raise BadRawData(
+                f"{name}: {folders[0]} has version {versions[0]} and {folders[odd]} version {versions[odd]} of the "
+                "benchmark: expected the same; run one of them again"
+            )
+
+
+def _notes(folders: Sequence[Path], runs: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """Say which figures are of records that the model had seen, and what is not the same in all runs."""
+    told = [
+        f"LEAK: the model of {folder} was trained on {len(leaked)} of the records of {name}"
+        for folder, run in zip(folders, runs, strict=True)
+        for name in names
+        if (leaked := run["benchmarks"][name]["leaked"])
+    ]
+    settings = [_settings(run, names) for run in runs]
+    for folder, other in zip(folders[1:], settings[1:], strict=True):
+        told += [
+            f"{what} is {settings[0].get(what)} in {folders[0]} and {other.get(what)} in {folder}"
+            for what in sorted(settings[0] | other)
+            if settings[0].get(what) != other.get(what)
+        ]
+    return told
+
+
+def _settings(run: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what figures depend on besides the model, by a name to tell it by."""
+    found = {f"option {key}": value for key, value in run["config"].items() if key not in OF_NO_MATTER}
+    found["code (SHA-256)"] = run["code_sha256"][:12]
+    for name in names:
+        entry = run["benchmarks"][name]
+        found[f"the store (fingerprint) of {name}"] = entry["store_fingerprint"][:12]
+        prompts = entry["tasks"].get("zero_shot", {}).get("prompts_sha256")
+        found |= {f"the prompts (SHA-256) of {name}": prompts[:12]} if prompts else {}
+    return found
 
 
 def _scored(run: dict[str, Any]) -> dict[tuple[str, str], str]:
@@ -74,6 +126,17 @@ def _scored(run: dict[str, Any]) -> dict[tuple[str, str], str]:
         for task, told in entry["tasks"].items()
         if "scores" in told
     }
+
+
+def _not_scored(runs: Sequence[dict[str, Any]]) -> list[str]:
+    found = {
+        f"{name}, {task}"
+        for run in runs
+        for name, entry in run["benchmarks"].items()
+        for task, told in entry["tasks"].items()
+        if "scores" not in told
+    }
+    return sorted(found)
 
 
 def _aligned(first: Scores, other: Scores, where: str) -> Scores:
@@ -163,8 +226,12 @@ def comparison_text(comparison: dict[str, Any], as_markdown: bool = False) -> st
     table = markdown_table(rows) if as_markdown else "\n".join(in_columns(rows))
     notes = [
         f"Paired intervals from {comparison['resamples']} resamples of the patients, the same for all runs; p is "
-        "two-sided and not corrected for the number of comparisons."
+        "two-sided, not corrected for the number of comparisons, and from so many resamples at least "
+        f"{2 / (comparison['resamples'] + 1):.2g}."
     ]
+    notes += [f"{note}." for note in comparison["notes"]]
     if comparison["left_out"]:
         notes.append(f"Not in all runs, so left out: {'; '.join(comparison['left_out'])}.")
+    if comparison["not_scored"]:
+        notes.append(f"Without scores of records, so not compared: {'; '.join(comparison['not_scored'])}.")
     return "\n\n".join([table, *notes]) if as_markdown else "\n".join([table, *notes])

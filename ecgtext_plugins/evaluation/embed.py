@@ -1,6 +1,6 @@
 """ECG embeddings of a manifest's records at their whole length or of any recordings by windows; their parquet file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from ecgtext_plugins.atomic_files import replacing
 from ecgtext_plugins.data.ecg_batch import batch_of, stored_ecg
+from ecgtext_plugins.data.lead_selection import PRESETS, lead_places
 from ecgtext_plugins.errors import BadCheckpoint, BadConfig, BadManifest, BadStore
 from ecgtext_plugins.evaluation.record_sources import RecordSources
 from ecgtext_plugins.evaluation.window_batches import WindowOutputs, window_outputs
+from ecgtext_plugins.signals.leads import LEADS
 from ecgtext_plugins.store.manifest import Manifest
 
 SHORTEST = 16  # samples: one ECG frame of the encoder's convolutional stem
@@ -46,6 +48,7 @@ def pooled(model: Any, pooling: str = DEFAULT) -> Callable[..., Tensor]:
         raise BadConfig(f"pooling=cls: the model is a {model.family}, which has no class token; use default or mean")
 
     def states(ecg: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        ecg = model.shown(ecg)
         if not has_token:
             return model.ecg_encoder.encode_frames(ecg, padding)
         frames, padding = model.ecg_encoder.embed(ecg, padding)
@@ -63,6 +66,43 @@ def pooled(model: Any, pooling: str = DEFAULT) -> Callable[..., Tensor]:
     return pool
 
 
+def seeing(model: Any, encode: Callable[..., Tensor], leads: str | Sequence[str]) -> Callable[..., Tensor]:
+    """Return `encode` of ECGs (B, 12, T) whose leads other than `leads` are set to zero, as training hides them.
+
+    Batches hold what the network takes, standardised already where it was trained so, and hiding comes after that.
+
+    Parameters
+    ----------
+    model : LoadedModel
+    encode : callable
+        From ECGs (B, 12, T) and padding (B, T) or None to vectors (B, D).
+    leads : str or sequence of str
+        A preset (a key of `lead_selection.PRESETS`) or names of leads, in any case.
+
+    Raises
+    ------
+    BadConfig
+        When a name is no lead or there twice, the preset is unknown, or leads are to be hidden from a model that does
+        not take twelve.
+    """
+    if isinstance(leads, str) and leads not in PRESETS:
+        raise BadConfig(f"leads={leads!r}: expected one of {', '.join(PRESETS)}, or a list of lead names; give that")
+    places = lead_places(PRESETS[leads] if isinstance(leads, str) else leads, "leads")
+    if len(places) == len(LEADS):
+        return encode
+    stem = model.ecg_encoder.feature_extractor
+    channels = stem.conv_layers[0][0].in_channels
+    if channels != len(LEADS):
+        raise BadConfig(f"leads={leads!r}: the model takes {channels} leads: expected one of {len(LEADS)}; omit it")
+    hidden = torch.ones(len(LEADS), 1, dtype=torch.bool)
+    hidden[list(places)] = False
+
+    def encode_shown(ecg: Tensor, padding: Tensor | None = None) -> Tensor:
+        return encode(ecg.masked_fill(hidden.to(ecg.device), 0.0), padding)
+
+    return encode_shown
+
+
 def embed_records(
     model: Any,
     sources: RecordSources,
@@ -70,6 +110,7 @@ def embed_records(
     device: str = "cpu",
     pooling: str = DEFAULT,
     workers: int = 0,
+    leads: str | Sequence[str] = LEADS,
 ) -> WindowOutputs:
     """Embed recordings by windows of the model's length; a record's vector is the mean of its windows'.
 
@@ -80,18 +121,25 @@ def embed_records(
         See :func:`pooled`.
     batch_size, device, workers
         As in :func:`window_outputs`.
+    leads : str or sequence of str
+        What the network sees, see :func:`seeing`.
 
     Raises
     ------
     BadCheckpoint, BadConfig
-        As :func:`window_outputs` and :func:`pooled`.
+        As :func:`window_outputs`, :func:`pooled` and :func:`seeing`.
     """
-    function = pooled(model, pooling)
+    function = seeing(model, pooled(model, pooling), leads)
     return window_outputs(model, function, sources, batch_size, device, workers=workers, what="embed ECGs")
 
 
 def embed_manifest(
-    model: Any, manifest: Manifest, batch_size: int = 64, device: str = "cpu", pooling: str = DEFAULT
+    model: Any,
+    manifest: Manifest,
+    batch_size: int = 64,
+    device: str = "cpu",
+    pooling: str = DEFAULT,
+    leads: str | Sequence[str] = LEADS,
 ) -> np.ndarray:
     """Embed every record of a manifest, at its whole length.
 
@@ -104,6 +152,8 @@ def embed_manifest(
         From ``ecgtext_plugins.load``: ``encode_ecg((B, 12, T) float32 mV) -> (B, D)`` and ``sample_rate`` in Hz.
     pooling : str
         See :func:`pooled`.
+    leads : str or sequence of str
+        What the network sees, see :func:`seeing`.
 
     Returns
     -------
@@ -112,6 +162,8 @@ def embed_manifest(
 
     Raises
     ------
+    BadConfig
+        See :func:`pooled` and :func:`seeing`.
     BadStore
         When the store has another sample rate than the model.
     BadManifest
@@ -121,7 +173,7 @@ def embed_manifest(
     """
     _check(model, manifest)
     model = model.to(device).eval()
-    encode = pooled(model, pooling)
+    encode = seeing(model, pooled(model, pooling), leads)
     vectors: np.ndarray | None = None
     with tqdm(total=len(manifest.rows), desc="embed ECGs", unit="record", disable=None) as bar:
         for places in equal_length_batches(manifest.n_samples, batch_size):

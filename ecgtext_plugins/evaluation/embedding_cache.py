@@ -1,28 +1,26 @@
 """Embeddings of a manifest's entries, kept in parts on disk: a stopped run continues, a second one embeds nothing."""
 
-import contextlib
 import hashlib
+import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 import ecgtext_plugins
 from ecgtext_plugins.atomic_files import replacing, write_json
 from ecgtext_plugins.data.ecg_dataset import is_standardised
-from ecgtext_plugins.data.lead_selection import lead_selection
 from ecgtext_plugins.data.windows import taken
-from ecgtext_plugins.errors import BadConfig, BadStore
-from ecgtext_plugins.evaluation.embed import DEFAULT, embed_manifest, pooled
+from ecgtext_plugins.errors import BadStore
+from ecgtext_plugins.evaluation.code_identity import OF_VECTORS, code_sha256
+from ecgtext_plugins.evaluation.embed import DEFAULT, embed_manifest, embed_records
 from ecgtext_plugins.evaluation.record_sources import Recording
-from ecgtext_plugins.evaluation.window_batches import window_outputs
-from ecgtext_plugins.signals.leads import LEADS
+from ecgtext_plugins.evaluation.window_batches import WindowOutputs
 from ecgtext_plugins.store.manifest import Manifest
 
 log = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ class EmbeddingCache:
     ----------
     folder : Path
         Has a folder for each key, with key.json and part-00000.npy, part-00001.npy, ...: (n, D) float32 in the order of
-        the manifest.
+        the manifest, each with its SHA-256 beside it in part-00000.sha256 and so on.
     """
 
     folder: Path
@@ -76,7 +74,7 @@ class EmbeddingCache:
         for number, first in enumerate(range(0, n, ENTRIES_A_PART)):
             places = np.arange(first, min(first + ENTRIES_A_PART, n))
             path = folder / f"part-{number:05d}.npy"
-            part = _read(path, len(places))
+            part = _read(path)
             if part is None:
                 part = np.ascontiguousarray(embed(places), dtype=np.float32)
                 _write(path, part)
@@ -93,6 +91,7 @@ def entries_key(manifest: Manifest, origin: dict[str, Any]) -> dict[str, Any]:
     """Return what decides the vectors of a manifest's entries."""
     return {
         "ecgtext_plugins": ecgtext_plugins.__version__,
+        "code_sha256": code_sha256(OF_VECTORS),
         "origin": origin,
         "store_fingerprint": manifest.store.fingerprint,
         "entries_sha256": entries_sha256(manifest),
@@ -117,68 +116,31 @@ def embed_entries(
     batch_size: int = 64,
     device: str = "cpu",
     pooling: str = DEFAULT,
-    leads: str = ALL_LEADS,
+    leads: str | Sequence[str] = ALL_LEADS,
 ) -> np.ndarray:
     """Embed each entry of a manifest as the model takes ECGs: (n, D) float32, in the manifest's order.
 
     D-BETA embeds an entry at its whole length. Of the other models, which are trained on windows, an entry's vector is
-    the mean of those of its windows. The network sees the leads of the preset `leads` alone.
+    the mean of those of its windows. The network sees `leads` alone: a preset, or names (:func:`embed.seeing`).
 
     Raises
     ------
     BadConfig
-        As :func:`only_leads`.
+        As :func:`embed.seeing` and :func:`embed.pooled`.
     BadStore
         When a record cannot be used, or the store has another sample rate than D-BETA.
     BadManifest, BadCheckpoint
         As :func:`embed_manifest`.
     """
-    with only_leads(model, leads):
-        if model.family == WHOLE_RECORDS:
-            return embed_manifest(model, manifest, batch_size, device, pooling)
-        entries = _Entries(manifest)
-        function = pooled(model, pooling)
-        found = window_outputs(model, function, entries, batch_size, device, what="embed ECGs")
-    if found.failures:
-        place, reason = found.failures[0]
-        raise BadStore(
-            f"{len(found.failures)} of {len(entries)} ECGs of store {manifest.store.folder} cannot be embedded, the "
-            f"first is {entries.ids[place]}: {reason}"
-        )
+    if model.family == WHOLE_RECORDS:
+        return embed_manifest(model, manifest, batch_size, device, pooling, leads)
+    entries = Entries(manifest)
+    found = embed_records(model, entries, batch_size, device, pooling, leads=leads)
+    entries.refuse_failures(found, "embedded")
     return found.mean()
 
 
-@contextlib.contextmanager
-def only_leads(model: Any, preset: str) -> Iterator[None]:
-    """Zero all other leads than a preset's before they reach the network, after standardising as in training.
-
-    Raises
-    ------
-    BadConfig
-        When the preset is unknown, or the model does not take twelve leads.
-    """
-    shown = lead_selection(preset).shown(0.0)
-    if len(shown) == len(LEADS):
-        yield
-        return
-    stem = model.ecg_encoder.feature_extractor
-    taken_leads = stem.conv_layers[0][0].in_channels
-    if taken_leads != len(LEADS):
-        raise BadConfig(f"leads={preset}: the model takes {taken_leads} leads: expected one of {len(LEADS)}; omit it")
-    hidden = torch.ones(len(LEADS), 1, dtype=torch.bool)
-    hidden[shown] = False
-
-    def hide(_: torch.nn.Module, given: tuple) -> tuple:
-        return given[0].masked_fill(hidden.to(given[0].device), 0.0), *given[1:]
-
-    handle = stem.register_forward_pre_hook(hide)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-class _Entries:
+class Entries:
     """Every entry of a manifest as a recording of its own, for `window_outputs`."""
 
     def __init__(self, manifest: Manifest):
@@ -196,23 +158,40 @@ class _Entries:
         signal = manifest.store.signal_mv(int(manifest.rows[place]))
         return Recording(signal, float(manifest.store.sample_rate), is_standardised(manifest), windows)
 
+    def refuse_failures(self, found: WindowOutputs, done: str) -> None:
+        """Raise BadStore when an entry could not be used; `done` says what for."""
+        if found.failures:
+            place, reason = found.failures[0]
+            raise BadStore(
+                f"{len(found.failures)} of {len(self)} ECGs of store {self.manifest.store.folder} cannot be {done}, "
+                f"the first is {self.ids[place]}: {reason}"
+            )
 
-def _read(path: Path, n: int) -> np.ndarray | None:
+
+def _read(path: Path) -> np.ndarray | None:
     """Read a part; None when it is not there, or is not what was written."""
     if not path.is_file():
         return None
     try:
-        part = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        content, expected = path.read_bytes(), _checksum_of(path).read_text("ascii").strip()
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise ValueError("not the bytes that were written")
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except (OSError, ValueError) as error:
         log.warning("%s cannot be read (%s) and is made again", path, error)
         return None
-    if part.ndim != 2 or len(part) != n or part.dtype != np.float32:
-        found = f"{part.shape} of {part.dtype}"
-        log.warning("%s is %s, expected %d vectors of float32: it is made again", path, found, n)
-        return None
-    return part
 
 
 def _write(path: Path, part: np.ndarray) -> None:
-    with replacing(path) as temporary, open(temporary, "wb") as handle:
-        np.save(handle, part)
+    buffer = io.BytesIO()
+    np.save(buffer, part)
+    for target, content in (
+        (_checksum_of(path), f"{hashlib.sha256(buffer.getvalue()).hexdigest()}\n".encode()),
+        (path, buffer.getvalue()),
+    ):
+        with replacing(target) as temporary:
+            Path(temporary).write_bytes(content)
+
+
+def _checksum_of(path: Path) -> Path:
+    return path.with_suffix(".sha256")

@@ -10,18 +10,22 @@ import numpy as np
 import ecgtext_plugins
 from ecgtext_plugins.errors import BadManifest
 from ecgtext_plugins.evaluation.benchmark import Benchmark, with_prompts, with_templates
+from ecgtext_plugins.evaluation.challenge_metric import FIGURE, ChallengeMetric, challenge_figures
+from ecgtext_plugins.evaluation.code_identity import OF_VECTORS, code_sha256
 from ecgtext_plugins.evaluation.embedding_cache import ALL_LEADS, EmbeddingCache, embed_entries, entries_key
 from ecgtext_plugins.evaluation.intervals import bootstrap_ratios
 from ecgtext_plugins.evaluation.prepared_benchmark import Prepared
-from ecgtext_plugins.evaluation.prompts import PROMPT_SETS, prompts_sha256
-from ecgtext_plugins.evaluation.results import Scores, figures, or_none, pair, patient_codes
+from ecgtext_plugins.evaluation.prompts import PROMPT_SETS, prompt_notes, prompts_sha256
+from ecgtext_plugins.evaluation.results import Scores, f1_figures, figures, pair, patient_codes
 from ecgtext_plugins.evaluation.retrieval import RECALL_AT, Retrieved, retrieve
-from ecgtext_plugins.evaluation.thresholds import f1_at_thresholds, f1_intervals, max_f1_thresholds
+from ecgtext_plugins.evaluation.run_benchmark import ALL
+from ecgtext_plugins.evaluation.thresholds import max_f1_thresholds
 from ecgtext_plugins.evaluation.transfer import any_of
 from ecgtext_plugins.evaluation.zero_shot import ZeroShotClassifier, build_zero_shot_classifier
 from ecgtext_plugins.store.manifest import Manifest
 
 VALID = "valid"
+COLLAPSED = 1e-3  # of the vectors' length, below which their spread is taken for rounding
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Encoder:
         """Return the embeddings of a store's reports, (m, D) float32."""
         key = {
             "ecgtext_plugins": ecgtext_plugins.__version__,
+            "code_sha256": code_sha256(OF_VECTORS),
             "origin": self.origin,
             "reports_fingerprint": manifest.store.reports_fingerprint,
             "report_ids": report_ids.tolist(),
@@ -98,42 +103,27 @@ class Sampling:
     seed: int = 0
 
 
-def measure(scores: Scores, valid: tuple[np.ndarray, np.ndarray] | None, sampling: Sampling) -> dict[str, Any]:
+def measure(
+    scores: Scores,
+    valid: tuple[np.ndarray, np.ndarray] | None,
+    sampling: Sampling,
+    challenge: ChallengeMetric | None = None,
+) -> dict[str, Any]:
     """Tell areas, and F1 at thresholds chosen on `valid` (labels, scores) where there is one, with intervals.
 
     Returns
     -------
     dict
-        See `figures`; ``f1`` with ``macro``, ``macro_undefined_as_zero`` as the PhysioNet Challenge counts, ``micro``,
-        ``interval`` of macro, ``per_class`` {class: {value, interval, threshold}} and ``undefined``.
+        See `figures`; with `valid` also ``f1``, see `f1_figures`; with `valid` and `challenge` also
+        ``challenge_metric``, see `challenge_figures`.
     """
     told = figures(scores, sampling.resamples, sampling.seed)
     if valid is None:
         return told
-    names, (valid_labels, valid_scores) = scores.label_names, valid
-    thresholds = max_f1_thresholds(valid_labels, valid_scores, names)
-    found = f1_at_thresholds(scores.labels, scores.scores, names, thresholds)
-    nothing = (np.nan, np.nan)
-    macro, per_class = nothing, dict.fromkeys(names, nothing)
-    if len(np.unique(scores.patients)) > 1:
-        settings = (thresholds, scores.patients, sampling.resamples, sampling.seed)
-        intervals = f1_intervals(scores.labels, scores.scores, names, *settings)
-        macro, per_class = intervals.macro, intervals.per_class
-    told["f1"] = {
-        "macro": or_none(found.macro),
-        "macro_undefined_as_zero": or_none(found.macro_undefined_as_zero),
-        "micro": or_none(found.micro),
-        "interval": pair(macro),
-        "per_class": {
-            name: {
-                "value": or_none(found.per_class[name]),
-                "interval": pair(per_class[name]),
-                "threshold": or_none(thresholds.per_class[name]),
-            }
-            for name in names
-        },
-        "undefined": found.undefined,
-    }
+    thresholds = max_f1_thresholds(*valid, scores.label_names)
+    told["f1"] = f1_figures(scores, thresholds, sampling.resamples, sampling.seed)
+    if challenge is not None:
+        told[FIGURE] = challenge_figures(scores, thresholds, challenge, sampling.resamples, sampling.seed)
     return told
 
 
@@ -150,15 +140,14 @@ def run_zero_shot_task(encoder: Encoder, prepared: Prepared, sampling: Sampling)
     """
     benchmark, names = prepared.benchmark, list(prepared.benchmark.classes)
     model = encoder.model.to(encoder.device).eval()
-    embeddings, valid = encoder.ecgs(prepared.test), prepared.part(VALID)
-    valid = None if valid is None or not len(valid) or VALID in benchmark.split.split(",") else valid
+    embeddings, valid = encoder.ecgs(prepared.test), validation_part(prepared)
     valid_embeddings = None if valid is None else encoder.ecgs(valid)
     classifier = build_zero_shot_classifier(model, benchmark.prompts, benchmark.center_prompts)
     scores = _scores(prepared, benchmark, classifier, embeddings)
     on_valid = None
     if valid is not None:
         on_valid = prepared.labels_of(valid), class_scores(benchmark, classifier, valid_embeddings)
-    told = measure(scores, on_valid, sampling)
+    told = measure(scores, on_valid, sampling, prepared.challenge)
     sets = {benchmark.prompt_set: _sensitivity(told, benchmark)}
     for other in other_prompts(benchmark):
         other_classifier = build_zero_shot_classifier(model, other.prompts, other.center_prompts)
@@ -177,7 +166,25 @@ def run_zero_shot_task(encoder: Encoder, prepared: Prepared, sampling: Sampling)
         "transfer": transfer
         and {"source": transfer.source, "classes": {name: list(each) for name, each in transfer.classes.items()}},
         "prompt_sensitivity": sets,
+        "notes": [*prompt_notes(benchmark.prompts, model), *collapse_notes(embeddings)],
     }, scores
+
+
+def collapse_notes(embeddings: np.ndarray) -> list[str]:
+    """Say when embeddings (n, D) hardly differ: figures made of them are small print of the rounding."""
+    spread, length = embeddings.std(axis=0).mean(), np.linalg.norm(embeddings, axis=1).mean()
+    if len(embeddings) < 2 or spread * embeddings.shape[1] ** 0.5 > COLLAPSED * length:
+        return []
+    return [
+        f"the ECGs' embeddings hardly differ (standard deviation {spread:.1g} a number, vectors of length "
+        f"{length:.3g}): the encoder has collapsed, and a figure above chance may be an artefact"
+    ]
+
+
+def validation_part(prepared: Prepared) -> Manifest | None:
+    """Return the validation split, on which thresholds are chosen; None where there is none, or it is tested."""
+    valid, split = prepared.part(VALID), prepared.benchmark.split
+    return None if valid is None or not len(valid) or split == ALL or VALID in split.split(",") else valid
 
 
 def class_scores(benchmark: Benchmark, classifier: ZeroShotClassifier, embeddings: np.ndarray) -> np.ndarray:
@@ -228,6 +235,7 @@ def run_retrieval_task(encoder: Encoder, prepared: Prepared, sampling: Sampling)
     found = retrieve(encoder.ecgs(manifest)[places], texts, of_record, similarity)
     groups = patient_codes(manifest)[places]
     return {
+        "notes": collapse_notes(encoder.ecgs(manifest)[places]),
         "n_ecgs": found.n,
         "n_texts": found.n_reports,
         "similarity": similarity,
@@ -240,7 +248,7 @@ def _retrieved(found: Retrieved, groups: np.ndarray, sampling: Sampling) -> dict
     hits = np.stack([found.ranks <= k for k in RECALL_AT], axis=1)
     names = [f"r@{k}" for k in RECALL_AT]
     told: dict[str, Any] = {f"r@{k}": found.recall[k] for k in RECALL_AT} | {"median_rank": found.median_rank}
-    return told | {"intervals": _ratio_intervals(hits, groups, sampling, names)}
+    return told | {"controls": found.controls, "intervals": _ratio_intervals(hits, groups, sampling, names)}
 
 
 def run_identification_task(encoder: Encoder, prepared: Prepared, sampling: Sampling) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Whether a model has seen what it is tested on: its training records, and what splits share."""
+"""Whether a model has seen what it is tested on: its training records, and what splits share.
+
+Signals are compared by their SHA-256, exactly: other recordings of the same patient are not found, nor is the same
+record stored at another rate or step, cut otherwise or filtered. Nothing found does not mean that nothing was seen.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +66,21 @@ def leaked_records(records: TrainingRecords, manifest: Manifest) -> list[str]:
     rows = pa.array(_unique(manifest.rows))
     seen = pc.is_in(manifest.store.text_column("checksum").take(rows), value_set=records.checksums)
     return manifest.store.text_column("record_id").take(rows).filter(seen).to_pylist()
+
+
+def leak_notes(records: TrainingRecords | None, leaked: Sequence[str]) -> list[str]:
+    """Say in results what is known when no leak was found, or when none could be; nothing where one was."""
+    if records is None:
+        return [
+            f"there is no {TRAINING_RECORDS} beside the checkpoint: whether it was trained on records of this split is "
+            "not known"
+        ]
+    if leaked:
+        return []
+    return [
+        "no record of this split has exactly the signal of a training record; other recordings of the same patients, "
+        "or the same records stored at another rate, would not be found"
+    ]
 
 
 def shared_signals(train: Manifest, test: Manifest) -> list[str]:

@@ -1,7 +1,7 @@
 """Probabilities of a classifier's labels for recordings, by record or by window, and their table."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,12 @@ import torch
 from ecgtext_plugins.atomic_files import replacing
 from ecgtext_plugins.checkpoints.ecg_fm import MAXIMUM_LABELS, MIMIC_LABELS
 from ecgtext_plugins.errors import BadCheckpoint, BadConfig
+from ecgtext_plugins.evaluation.embed import seeing
+from ecgtext_plugins.evaluation.embedding_cache import Entries
 from ecgtext_plugins.evaluation.record_sources import RecordSources
 from ecgtext_plugins.evaluation.window_batches import WindowOutputs, window_outputs
+from ecgtext_plugins.signals.leads import LEADS
+from ecgtext_plugins.store.manifest import Manifest
 
 AUTO, MEAN, MAX = AGGREGATES = ("auto", "mean", "max")
 ENDINGS = (".csv", ".parquet")
@@ -72,17 +76,56 @@ def predict(
         When the model has no labels, or gives a logit that is not finite.
     """
     highest = takes_highest(labels_of(model), aggregate)
-
-    def probabilities(ecg: torch.Tensor, padding: torch.Tensor | None) -> torch.Tensor:
-        return torch.sigmoid(model.logits(ecg, padding).float())
-
-    found = window_outputs(model, probabilities, sources, batch_size, device, bf16, workers)
+    found = window_outputs(model, probabilities_of(model), sources, batch_size, device, bf16, workers)
     if each_window or not len(found.owner):
         values = found.values.reshape(-1, len(model.labels))
     else:
-        values = np.where(highest, found.highest(), found.mean())
+        values = joined(found, highest)
     failures = [(sources.ids[place].as_py(), reason) for place, reason in found.failures]
     return Predictions(output_keys(found, sources, each_window), list(model.labels), values, len(found.owner), failures)
+
+
+def predict_entries(
+    model: Any, manifest: Manifest, batch_size: int = 64, device: str = "cpu", leads: str | Sequence[str] = LEADS
+) -> np.ndarray:
+    """Compute the probability of each label for each entry of a manifest, (n, K) float32, in the manifest's order.
+
+    An entry is a record, whose windows are joined as `predict` joins them, or a window.
+
+    Parameters
+    ----------
+    model : EcgModel
+        With labels.
+    batch_size, device
+        As in :func:`window_outputs`.
+    leads : str or sequence of str
+        What the network sees, see `embed.seeing`.
+
+    Raises
+    ------
+    BadStore
+        When a record cannot be used.
+    BadCheckpoint, BadConfig
+        As :func:`predict` and `embed.seeing`.
+    """
+    highest, entries = takes_highest(labels_of(model)), Entries(manifest)
+    found = window_outputs(model, seeing(model, probabilities_of(model), leads), entries, batch_size, device)
+    entries.refuse_failures(found, "predicted for")
+    return joined(found, highest)
+
+
+def probabilities_of(model: Any) -> Callable[..., torch.Tensor]:
+    """Return the function from ECGs (B, 12, n_samples) and padding to the labels' probabilities (B, K)."""
+
+    def probabilities(ecg: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.sigmoid(model.logits(ecg, padding).float())
+
+    return probabilities
+
+
+def joined(found: WindowOutputs, highest: np.ndarray) -> np.ndarray:
+    """Join windows to records (R, K): the highest probability where `highest` (K,) says so, else the mean."""
+    return np.where(highest, found.highest(), found.mean())
 
 
 def labels_of(model: Any) -> list[str]:

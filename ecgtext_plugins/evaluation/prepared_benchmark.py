@@ -1,7 +1,9 @@
 """A benchmark on its store, checked: records, labels and splits are what they should be, and nothing has leaked."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import numpy as np
 from ecgtext_plugins.errors import BadManifest, BadStore
 from ecgtext_plugins.evaluation._benchmark_keys import Source
 from ecgtext_plugins.evaluation.benchmark import Benchmark
+from ecgtext_plugins.evaluation.challenge_metric import ChallengeMetric
 from ecgtext_plugins.evaluation.embedding_cache import ALL_LEADS
 from ecgtext_plugins.evaluation.leakage import (
-    TRAINING_RECORDS,
     TrainingRecords,
+    leak_notes,
     leaked_records,
     refuse_changed_manifests,
     shared_signals,
@@ -47,6 +50,12 @@ class Prepared:
         Records of `test` that the model was trained on.
     notes : list of str
         What to know.
+    learns_on : Prepared or None
+        Of a transfer the source's benchmark and store, on which its probe learns; see `transfer_probe`.
+    no_probe : str
+        Why the probe of a transfer has nothing to learn from; empty when it has.
+    challenge : ChallengeMetric or None
+        Weights of the Challenge metric, where they are given and the classes are the Challenge's.
     """
 
     benchmark: Benchmark
@@ -57,6 +66,9 @@ class Prepared:
     gallery: Manifest | None = None
     leaked: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    learns_on: "Prepared | None" = None
+    no_probe: str = ""
+    challenge: ChallengeMetric | None = None
 
     def part(self, name: str) -> Manifest | None:
         """Return a manifest of the label set by its name (``train``, ``train_1pct``), cut as `test`; None if absent."""
@@ -73,6 +85,7 @@ class Prepared:
         return {
             "name": benchmark.name,
             "version": benchmark.version,
+            "definition_sha256": _definition_sha256(benchmark),
             "description": benchmark.description,
             "task": benchmark.task,
             "metric": benchmark.metric,
@@ -87,7 +100,7 @@ class Prepared:
             "classes": {name: list(codes) for name, codes in benchmark.classes.items()},
             "positives": dict(zip(names, self.labels.sum(axis=0).tolist(), strict=True)),
             "leaked": self.leaked,
-            "notes": self.notes,
+            "notes": [*self.benchmark.notes, *self.notes],
             "published": {
                 model: {kind: _by_text(value) for kind, value in of_model.items()}
                 for model, of_model in benchmark.published.items()
@@ -113,7 +126,8 @@ def prepare(benchmark: Benchmark, folders: Sequence[str | Path], training: Train
         if finding.is_error:
             remedy = f"; build it with `{finding.command}`" if finding.command else ""
             error = BadManifest if finding.kind == "splits" else BadStore
-            raise error(f"benchmark {benchmark.name}: {finding.message}{remedy}")
+            others = [each.message for each in findings if not each.is_error]
+            raise error("; ".join([f"benchmark {benchmark.name}: {finding.message}{remedy}", *others]))
     source = next(each for each in benchmark.sources if each.recipe == store.corpus["recipe"]["name"])
     notes, gallery = [finding.message for finding in findings], None
     if benchmark.task == "identification":
@@ -126,12 +140,14 @@ def prepare(benchmark: Benchmark, folders: Sequence[str | Path], training: Train
         labels = label_matrix(benchmark, source, test)
     refuse_other_store(store, paths)
     refuse_changed_manifests(store.folder, paths)
-    leaked = leaked_records(training, test) if training else []
-    if training is None:
-        notes.append(
-            f"there is no {TRAINING_RECORDS} beside the checkpoint: whether it was trained on records of this split is "
-            "not known"
+    if gallery is None and not (labels.any(axis=0) & ~labels.all(axis=0)).any():
+        raise BadManifest(
+            f"benchmark {benchmark.name}: no class has both records that carry it and records that lack it among "
+            f"the {len(test)} of split {benchmark.split} of store {store.folder}: expected one at least, as no "
+            "figure is defined otherwise; build the store from more records"
         )
+    leaked = leaked_records(training, test) if training else []
+    notes += leak_notes(training, leaked)
     prepared = Prepared(benchmark, store, source, test, labels, gallery, leaked, notes)
     train = None if benchmark.split == ALL or gallery is not None else prepared.part("train")
     twins = shared_signals(train, test) if train is not None and "train" not in benchmark.split.split(",") else []
@@ -165,6 +181,12 @@ def _gallery_and_probe(benchmark: Benchmark, store: RecordStore) -> tuple[Manife
     paths = [folder / f"{benchmark.split}_{part}.tsv" for part in ("gallery", "probe")]
     gallery, probe = (cut_windows(read_manifest(path), benchmark.window) for path in paths)
     return gallery, probe, paths
+
+
+def _definition_sha256(benchmark: Benchmark) -> str:
+    """Return the SHA-256 of what a benchmark's recipe says, prompts included: a version number is only its claim."""
+    content = json.dumps(asdict(benchmark), sort_keys=True, default=str)
+    return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
 
 def _published_on(benchmark: Benchmark, leads: str) -> dict[str, Any]:

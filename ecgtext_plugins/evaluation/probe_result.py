@@ -18,7 +18,8 @@ class ProbeFigures:
     per_class : ndarray (S, R, K) float64
         nan where it is not defined on the test split, or where the subset doesn't teach the class.
     macro : ndarray (S, R) float64
-        Mean over the other classes; nan when there is none.
+        Mean over the classes that are defined and that the subset teaches for every seed, so that all seeds are judged
+        by the same classes; nan when there is none.
     not_taught : dict of str to dict of str to list of int
         By subset the classes that it doesn't teach for some seed, with the positives that it has for each seed.
     undefined : list of str
@@ -51,7 +52,7 @@ class ProbeFigures:
 
     def _of(self, place: int) -> dict[str, Any]:
         per_class, macro = self.per_class[place], self.macro[place]
-        taken = (~np.isnan(per_class)).sum(axis=1).tolist()
+        taken = int((~np.isnan(per_class)).all(axis=0).sum())
         columns = zip(self.names, per_class.T, strict=True)
         return {
             "metric": self.metric,
@@ -135,7 +136,7 @@ class ProbeResult:
             subsets=self.subsets,
             seeds=self.seeds,
             per_class=per_class,
-            macro=np.array([[_mean(own) for own in of] for of in per_class]),
+            macro=np.stack([_macro(of) for of in per_class]),
             not_taught=self._not_taught(),
             undefined=[name for name, lacking in zip(self.names, undefined, strict=True) if lacking],
         )
@@ -164,6 +165,12 @@ class ProbeResult:
             subset: {self.names[k]: counts[:, k].tolist() for k in np.flatnonzero(~taught.all(axis=0))}
             for subset, counts, taught in zip(self.subsets, self.n_positive, self.taught, strict=True)
         }
+
+
+def _macro(per_class: np.ndarray) -> np.ndarray:
+    """Mean over those classes of (R, K) that no seed lacks, (R,); nan without one."""
+    everywhere = per_class[:, ~np.isnan(per_class).any(axis=0)]
+    return everywhere.mean(axis=1) if everywhere.size else np.full(len(per_class), np.nan)
 
 
 def _mean(values: np.ndarray) -> float:

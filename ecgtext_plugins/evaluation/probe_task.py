@@ -10,14 +10,16 @@ from scipy.special import expit
 
 from ecgtext_plugins.errors import BadConfig, BadEnvironment, BadManifest
 from ecgtext_plugins.evaluation.baselines import fill_medians, handcrafted_features
-from ecgtext_plugins.evaluation.calibration import calibration_by_class
-from ecgtext_plugins.evaluation.evaluation_tasks import VALID, Encoder, Sampling, measure
+from ecgtext_plugins.evaluation.evaluation_tasks import VALID, Encoder, Sampling, collapse_notes, measure
+from ecgtext_plugins.evaluation.intervals import bootstrap, paired_bootstrap
 from ecgtext_plugins.evaluation.logistic_probe import logistic_probe
 from ecgtext_plugins.evaluation.prepared_benchmark import Prepared
 from ecgtext_plugins.evaluation.probe import ProbeRecipe, linear_probe, probe_data
 from ecgtext_plugins.evaluation.probe_result import ProbeResult
 from ecgtext_plugins.evaluation.probe_subsets import NESTED, STORED, WHOLE, Rows, probe_subsets
-from ecgtext_plugins.evaluation.results import Scores, or_none
+from ecgtext_plugins.evaluation.results import Scores, calibration_figures, or_none, pair, patient_codes
+from ecgtext_plugins.evaluation.transfer import Groups, any_of
+from ecgtext_plugins.evaluation.transfer_probe import by_category, partly_taught
 from ecgtext_plugins.store.manifest import Manifest
 from ecgtext_plugins.store.subsets import subset_name
 
@@ -62,19 +64,49 @@ class ProbeOptions:
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, validation and test entries with the labels of each (n, K) bool, and the subsets of train."""
+    """Train, validation and test entries, and what is learnt from them.
+
+    Attributes
+    ----------
+    train, valid, test : Manifest
+    labels : tuple of ndarray (n, K), (v, K) bool
+        Of train and validation, of the K classes that are learnt.
+    test_labels : ndarray (m, C) bool
+        Of the C classes that are tested.
+    subsets : dict of str to rows
+        Of train.
+    names : list of str, length K
+    categories : dict of str to tuple of str, or None
+        Of a transfer: what is tested, by the classes that are learnt; both are the same when None.
+    """
 
     train: Manifest
     valid: Manifest
     test: Manifest
-    labels: tuple[np.ndarray, np.ndarray, np.ndarray]
+    labels: tuple[np.ndarray, np.ndarray]
+    test_labels: np.ndarray
     subsets: dict[str, Rows]
     names: list[str]
+    categories: Groups | None = None
 
     @property
     def manifests(self) -> tuple[Manifest, Manifest, Manifest]:
         """Train, validation and test."""
         return self.train, self.valid, self.test
+
+    @property
+    def tested(self) -> list[str]:
+        """The classes that are tested."""
+        return self.names if self.categories is None else list(self.categories)
+
+    @property
+    def valid_labels(self) -> np.ndarray:
+        """Validation labels of the classes that are tested, (v, C) bool."""
+        return self.labels[1] if self.categories is None else any_of(self.labels[1], self.names, self.categories)
+
+    def of_tested(self, result: ProbeResult) -> ProbeResult:
+        """Turn the scores of what is learnt into those of what is tested."""
+        return result if self.categories is None else by_category(result, self.categories, self.labels[0], self.subsets)
 
 
 def run_probe_task(
@@ -86,6 +118,8 @@ def run_probe_task(
 ) -> tuple[dict[str, Any], Scores]:
     """Train probes on subsets of the train split, choose on validation, and measure on the test split.
 
+    The first two are those of the source where the benchmark is a transfer, see `transfer_probe`.
+
     Parameters
     ----------
     load_untrained : callable or None
@@ -95,54 +129,77 @@ def run_probe_task(
     -------
     dict
         For results.json: ``figures`` and ``calibration`` of the first seed on all train records, ``rows`` {kind of
-        embedding: {percentage: mean, sd, ...}}, ``probes`` (all that is needed to repeat them) and ``notes``.
+        embedding: {percentage: mean, sd, ...}}, ``minus`` {other kind: difference of the model's first probe to it, on
+        all train records, first seed, with paired interval}, ``probes`` (all that is needed to repeat them), ``source``
+        (of a transfer the benchmark and the store that it learns on) and ``notes``.
     Scores
         Probabilities of the model's first probe, first seed, all train records.
     """
     splits, notes = _splits(prepared, options)
-    rows, told, first = {}, {}, None
+    rows, told, minus, scores = {}, {}, {}, None
     for kind in _kinds(encoder, options, load_untrained):
         try:
             result = _probe(kind, splits, options.seeds, encoder.device)
         except BadEnvironment as error:  # neurokit2 is an extra
             notes.append(f"no row {kind.name}: {error}")
             continue
-        rows[kind.name], told[kind.name] = _row(result, splits.labels[2], kind.probe), result.description()
+        judged = splits.of_tested(result)
+        rows[kind.name], told[kind.name] = _row(judged, splits, kind.probe, sampling), result.description()
         notes += result.warnings
-        first = result if first is None else first
-    whole = first.subsets.index(subset_name(WHOLE))
-    test, valid = expit(np.float64(first.scores[whole, 0])), expit(np.float64(first.valid_scores[whole, 0]))
-    scores = Scores.of(splits.test, prepared.labels, splits.names, test, "probe")
+        whole = judged.subsets.index(subset_name(WHOLE))
+        test, valid = (expit(np.float64(each[whole, 0])) for each in (judged.scores, judged.valid_scores))
+        if scores is None:
+            scores = Scores.of(splits.test, splits.test_labels, splits.tested, test, "probe")
+            figures = measure(scores, (splits.valid_labels, valid), sampling, prepared.challenge)
+            notes += collapse_notes(encoder.ecgs(prepared.test))
+            notes += [] if splits.categories is None else partly_taught(result, splits.categories)
+        else:
+            minus[kind.name] = _difference(scores, test, sampling)
     return {
-        "figures": measure(scores, (splits.labels[1], valid), sampling),
-        "calibration": _calibration(scores),
+        "figures": figures,
+        "calibration": calibration_figures(scores),
         "rows": rows,
+        "minus": minus,
         "probes": told,
+        "source": _source(prepared.learns_on),
         "notes": notes,
     }, scores
 
 
 def _splits(prepared: Prepared, options: ProbeOptions) -> tuple[Splits, list[str]]:
     """Return the splits and those subsets that can teach something; say which cannot."""
-    train, valid = prepared.part(TRAIN), prepared.part(VALID)
+    source, transfer = prepared.learns_on or prepared, prepared.benchmark.transfer
+    train, valid = source.part(TRAIN), source.part(VALID)
     ratios = sorted({*options.ratios, WHOLE})
     stored = all(train.path.with_name(f"{subset_name(ratio)}.tsv").is_file() for ratio in ratios if ratio < WHOLE)
     method, seeds = STORED if stored else NESTED, range(options.seeds)
     found = probe_subsets(train, valid, prepared.test, ratios, seeds, method)
-    labels = prepared.labels_of(train), prepared.labels_of(valid), prepared.labels
-    names, notes, kept = list(prepared.benchmark.classes), [], {}
+    labels = source.labels_of(train), source.labels_of(valid)
+    names, notes, kept = list(source.benchmark.classes), [], {}
+    if transfer is not None:
+        notes += [f"learnt on {TRAIN} and chosen on {VALID} of {source.benchmark.name}", *source.notes]
     shown = "as the store lists them" if stored else "drawn by seed, a smaller one inside a larger one"
     notes.append(f"subsets of train are {shown}")
     for subset, rows in found.rows.items():
         try:
-            nothing = [np.zeros((len(part), 1)) for part in labels]
+            nothing = [np.zeros((len(part), 1)) for part in (train, valid, prepared.test)]
             probe_data(nothing[0], labels[0], nothing[1], labels[1], nothing[2], {subset: rows}, seeds, names).judged()
             kept[subset] = rows
         except BadManifest as error:
             if subset == subset_name(WHOLE):
                 raise
             notes.append(str(error))
-    return Splits(train, valid, prepared.test, labels, kept, names), notes
+    categories = None if transfer is None else transfer.classes
+    return Splits(train, valid, prepared.test, labels, prepared.labels, kept, names, categories), notes
+
+
+def _source(source: Prepared | None) -> dict[str, Any] | None:
+    """Tell what a transfer's probe learns on, ready for JSON."""
+    if source is None:
+        return None
+    told = source.describe()
+    keys = ("name", "version", "recipe", "label_set", "window", "store", "store_fingerprint", "classes")
+    return {key: told[key] for key in keys}
 
 
 @dataclass(frozen=True)
@@ -192,36 +249,42 @@ def _probe(kind: _Kind, splits: Splits, seeds: int, device: str) -> ProbeResult:
     return linear_probe(*given, **shared, recipe=ProbeRecipe(standardize=kind.standardize), device=device)
 
 
-def _row(result: ProbeResult, labels: np.ndarray, kind: str) -> dict[str, Any]:
-    """Tell macro AUROC of each percentage: mean, deviation, every seed, and the classes that were not taught."""
+def _difference(scores: Scores, other: np.ndarray, sampling: Sampling) -> dict[str, Any]:
+    """Tell the macro AUROC of scores minus that of other scores (m, C) of the same records, on the same resamples."""
+    if len(np.unique(scores.patients)) < 2:
+        return {"difference": None, "interval": [None, None], "p_value": None}
+    settings = (scores.patients, sampling.resamples, sampling.seed)
+    found = paired_bootstrap(scores.labels, scores.scores, other, *settings)
+    return {
+        "difference": or_none(found.difference),
+        "interval": pair((found.low, found.high)),
+        "p_value": or_none(found.p_value),
+    }
+
+
+def _row(result: ProbeResult, splits: Splits, kind: str, sampling: Sampling) -> dict[str, Any]:
+    """Tell macro AUROC of each percentage: mean, deviation, every seed, and the classes that were not taught.
+
+    The interval is that of the first seed, over patients and the classes of the macro.
+    """
     row: dict[str, Any] = {}
-    for place, (subset, told) in enumerate(result.figures(labels).as_dict().items()):
+    labels, patients = splits.test_labels, patient_codes(splits.test)
+    found = result.figures(labels)
+    for place, (subset, told) in enumerate(found.as_dict().items()):
+        kept, interval = ~np.isnan(found.per_class[place]).any(axis=0), (np.nan, np.nan)
+        if kept.any() and len(np.unique(patients)) > 1:
+            given = labels[:, kept], result.scores[place, 0][:, kept]
+            interval = bootstrap(*given, patients, sampling.resamples, sampling.seed).macro
         percentage = subset.removeprefix("train_").removesuffix("pct")
         row[percentage] = {
             "probe": kind,
             "n_train": int(result.n_train[place].max()),
             "mean": told["mean"],
             "sd": told["sd"],
+            "interval": pair(interval),
             "seeds": list(told["by_seed"].values()),
             "per_class": told["per_class"],
             "classes_in_macro": told["classes_in_macro"],
             "not_taught": told["not_taught"],
         }
     return row
-
-
-def _calibration(scores: Scores) -> dict[str, Any]:
-    found = calibration_by_class(scores.labels, scores.scores, scores.label_names, records=scores.record_ids)
-    return {
-        "macro_ece": found.macro_ece,
-        "binning": found.binning,
-        "per_class": {
-            name: {
-                "ece": each.ece,
-                "confidence": [or_none(value) for value in each.confidence],
-                "frequency": [or_none(value) for value in each.frequency],
-                "count": each.count.tolist(),
-            }
-            for name, each in found.per_class.items()
-        },
-    }

@@ -15,11 +15,13 @@ from typing import Any
 
 import yaml
 
+from ecgtext_plugins.corpora.report_text import clean_report
 from ecgtext_plugins.errors import BadPrompts, BadRecipe
 from ecgtext_plugins.recipes import recipes_root
 
 FOLDER = "manifests/benchmarks/prompts"
 PROMPT_SETS = ("names", "expert")
+MAX_WORDS = 512  # of a prompt: a sentence, not a document
 
 Prompts = dict[str, list[str]]
 
@@ -73,13 +75,13 @@ def read_prompts(path: str | Path) -> Prompts:
     Raises
     ------
     BadPrompts
-        When it is no such JSON, or has a class twice.
+        When there is no such file, it is no such JSON, or has a class twice.
     """
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
-    except (OSError, ValueError) as error:
-        raise BadPrompts(f"prompts {path} cannot be read as JSON: {error}; expected {{class: text}}") from error
-    return check_prompts(values, str(path))
+    absent = (
+        f"prompts {path} cannot be read, for no such file is there: expected a JSON file {{class: text}}, or a shipped "
+        f"set, {_one_of(str(path), PROMPT_SETS)}"
+    )
+    return check_prompts(_read_json(path, "prompts", "{class: text}", absent), str(path))
 
 
 def check_prompts(values: object, source: str) -> Prompts:
@@ -88,7 +90,7 @@ def check_prompts(values: object, source: str) -> Prompts:
     Raises
     ------
     BadPrompts
-        Naming the first class whose prompt is neither a text nor a list of texts.
+        Naming the first class whose prompt is neither a text nor a list of texts, or has more than 512 words.
     """
     if not isinstance(values, dict) or not values:
         raise BadPrompts(f"prompts of {source} are {type(values).__name__}, expected {{class: text or list of texts}}")
@@ -97,22 +99,32 @@ def check_prompts(values: object, source: str) -> Prompts:
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
             raise BadPrompts(f"{source}: prompt of class '{name}' is {texts!r}, expected a text or a list of texts")
+        for text in texts:
+            _check_length(text, f"{source}: prompt of class '{name}'")
         prompts[str(name)] = texts
     return prompts
 
 
-def load_templates(name: str) -> list[str]:
-    """Return shipped frames by name: ``plain``, ``report``, ``ecg`` or ``ensemble``.
+def load_templates(name_or_path: str | Path) -> list[str]:
+    """Return frames: shipped by name (``plain``, ``report``, ``ecg``, ``ensemble``), or a JSON file's list of texts.
 
     Raises
     ------
     BadPrompts
-        When there are none of that name.
+        When there are none of that name and no such file; when it is no list of texts that have ``{}`` once each.
     """
-    shipped = _shipped("templates")
-    if name not in shipped:
-        raise BadPrompts(f"there are no templates '{name}': expected {_one_of(name, shipped)}")
-    return list(shipped[name])
+    name, shipped = str(name_or_path), _shipped("templates")
+    if name in shipped:
+        return list(shipped[name])
+    absent = (
+        f"there are no templates '{name}', and no such file is there: expected a JSON list of texts, or one of the "
+        f"shipped {_one_of(name, shipped)}"
+    )
+    values = _read_json(name, "templates", '["ecg showing {}"]', absent)
+    if not isinstance(values, list):
+        raise BadPrompts(f'templates {name} are {type(values).__name__}, expected a list, such as ["ecg showing {{}}"]')
+    _check_templates(values, f"templates {name}: ")
+    return values
 
 
 def framed(prompts: Prompts, templates: Sequence[str]) -> Prompts:
@@ -123,14 +135,40 @@ def framed(prompts: Prompts, templates: Sequence[str]) -> Prompts:
     BadPrompts
         When there is no template, or one doesn't have ``{}`` once.
     """
-    for template in templates:
-        if not isinstance(template, str) or template.count("{}") != 1:
-            raise BadPrompts(f"template {template!r}: expected a text with {{}} once, where the class's text comes")
-    if not templates:
-        raise BadPrompts("no template is given: expected at least one, such as {}")
-    return {
+    _check_templates(templates)
+    texts_in_frames = {
         name: [frame.replace("{}", text) for text in texts for frame in templates] for name, texts in prompts.items()
     }
+    return check_prompts(texts_in_frames, "templates") if prompts else {}
+
+
+def prompt_notes(prompts: Prompts, model: Any = None) -> list[str]:
+    """Say what prompts cannot do: texts of two classes that are the same, and texts that the model does not read whole.
+
+    Parameters
+    ----------
+    prompts : dict of str to list of str
+    model : LoadedModel, optional
+        Its ``tokenizer`` and ``max_text_tokens`` say what it reads; without a tokenizer only equal texts are told.
+    """
+    of_text: dict[str, list[str]] = {}
+    for name, texts in prompts.items():
+        for text in dict.fromkeys(map(clean_report, texts)):
+            of_text.setdefault(text, []).append(name)
+    notes = [
+        f"classes {', '.join(names)} have the same prompt '{text}', which cannot tell them apart"
+        for text, names in of_text.items()
+        if len(names) > 1
+    ]
+    tokenizer, limit = getattr(model, "tokenizer", None), getattr(model, "max_text_tokens", None)
+    if tokenizer is None or limit is None:
+        return notes
+    for text, names in of_text.items():
+        n_tokens = len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
+        if n_tokens > limit:
+            which = f"a prompt of class {names[0]}, '{text[:60]}...',"
+            notes.append(f"{which} has {n_tokens} tokens, of which the model reads {limit}")
+    return notes
 
 
 def prompts_sha256(prompts: Prompts) -> str:
@@ -162,6 +200,33 @@ def read_yaml(path: Path, what: str = "file") -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadRecipe(f"{what} {path} cannot be read as YAML: {' '.join(str(error).split())}; mend it") from error
+
+
+def _read_json(path: str | Path, what: str, expected: str, absent: str) -> Any:
+    """Read a user's file; `absent` is the sentence for when there is none."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+    except FileNotFoundError:
+        raise BadPrompts(absent) from None
+    except (OSError, ValueError) as error:
+        raise BadPrompts(f"{what} {path} cannot be read as JSON: {error}; expected {expected}") from error
+
+
+def _check_templates(templates: Sequence[object], where: str = "") -> None:
+    for template in templates:
+        if not isinstance(template, str) or template.count("{}") != 1:
+            raise BadPrompts(
+                f"{where}template {template!r}: expected a text with {{}} once, where the class's text comes"
+            )
+        _check_length(template, f"{where}template")
+    if not templates:
+        raise BadPrompts(f"{where}no template is given: expected at least one, such as {{}}")
+
+
+def _check_length(text: str, what: str) -> None:
+    n_words = len(text.split())
+    if n_words > MAX_WORDS:
+        raise BadPrompts(f"{what} has {n_words:,} words, expected {MAX_WORDS} at most; shorten '{text[:40]}...'")
 
 
 @cache

@@ -1,8 +1,10 @@
 """What a run of benchmarks leaves behind: results.json, a scores.npz for each task, and the figures in them."""
 
+import contextlib
 import importlib.metadata
 import json
 import math
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +17,15 @@ import ecgtext_plugins
 from ecgtext_plugins.atomic_files import replacing, write_json
 from ecgtext_plugins.criterions.classification_metrics import KINDS
 from ecgtext_plugins.errors import BadRawData
+from ecgtext_plugins.evaluation.calibration import calibration_by_class
 from ecgtext_plugins.evaluation.intervals import bootstrap
 from ecgtext_plugins.evaluation.metrics import areas_by_class
+from ecgtext_plugins.evaluation.thresholds import Thresholds, f1_at_thresholds, f1_intervals
 from ecgtext_plugins.store.manifest import Manifest
 
 FORMAT = 1
 RESULTS = "results.json"
-PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pyarrow", "transformers", "matplotlib", "neurokit2")
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,9 @@ class Scores:
     labels : ndarray (n, K) bool
     label_names : list of K str
     scores : ndarray (n, K) float
-        Larger means likelier; of a probe probabilities.
+        Larger means likelier; of a probe and a classifier probabilities.
     task : str
-        ``zero_shot`` or ``probe``.
+        ``zero_shot``, ``probe`` or ``classifier``.
     """
 
     record_ids: np.ndarray
@@ -158,6 +162,57 @@ def figures(scores: Scores, resamples: int, seed: int = 0) -> dict[str, Any]:
     return told
 
 
+def f1_figures(scores: Scores, thresholds: Thresholds, resamples: int, seed: int = 0) -> dict[str, Any]:
+    """Measure decisions at thresholds by F1 with 95 % intervals by resampling patients, ready for JSON.
+
+    Returns
+    -------
+    dict
+        ``macro``, ``macro_undefined_as_zero`` as the PhysioNet Challenge counts, ``micro``, ``interval`` of macro,
+        ``per_class`` {class: {value, interval, threshold}} and ``undefined``.
+    """
+    names = scores.label_names
+    found = f1_at_thresholds(scores.labels, scores.scores, names, thresholds)
+    macro, per_class = (math.nan, math.nan), dict.fromkeys(names, (math.nan, math.nan))
+    if len(np.unique(scores.patients)) > 1:
+        settings = (thresholds, scores.patients, resamples, seed)
+        intervals = f1_intervals(scores.labels, scores.scores, names, *settings)
+        macro, per_class = intervals.macro, intervals.per_class
+    return {
+        "macro": or_none(found.macro),
+        "macro_undefined_as_zero": or_none(found.macro_undefined_as_zero),
+        "micro": or_none(found.micro),
+        "interval": pair(macro),
+        "per_class": {
+            name: {
+                "value": or_none(found.per_class[name]),
+                "interval": pair(per_class[name]),
+                "threshold": or_none(thresholds.per_class[name]),
+            }
+            for name in names
+        },
+        "undefined": found.undefined,
+    }
+
+
+def calibration_figures(scores: Scores) -> dict[str, Any]:
+    """Tell the calibration of scores that are probabilities, ready for JSON; see `calibration_by_class`."""
+    found = calibration_by_class(scores.labels, scores.scores, scores.label_names, records=scores.record_ids)
+    return {
+        "macro_ece": found.macro_ece,
+        "binning": found.binning,
+        "per_class": {
+            name: {
+                "ece": each.ece,
+                "confidence": [or_none(value) for value in each.confidence],
+                "frequency": [or_none(value) for value in each.frequency],
+                "count": each.count.tolist(),
+            }
+            for name, each in found.per_class.items()
+        },
+    }
+
+
 def _intervals(scores: Scores, resamples: int, seed: int, kind: str) -> tuple[Sequence[float], dict]:
     """Return the intervals of the macro mean and of the classes; nan for one patient, whose spread is not known."""
     if len(np.unique(scores.patients)) < 2:
@@ -178,7 +233,16 @@ def pair(values: Sequence[float]) -> list[float | None]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what the figures depend on."""
-    return {"ecgtext_plugins": ecgtext_plugins.__version__} | {
-        name: importlib.metadata.version(name) for name in PACKAGES
-    }
+    """Return the versions of what the figures depend on, of packages that are installed."""
+    found = {"ecgtext_plugins": ecgtext_plugins.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # some are extras
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """Return on what the figures were computed: their last digits depend on it."""
+    import torch
+
+    return {"platform": platform.platform(), "machine": platform.machine(), "threads": torch.get_num_threads()}

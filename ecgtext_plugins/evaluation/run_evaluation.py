@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,21 @@ from ecgtext_plugins.atomic_files import write_text
 from ecgtext_plugins.data.lead_selection import PRESETS
 from ecgtext_plugins.errors import BadConfig, TextEncoderUnavailable
 from ecgtext_plugins.evaluation.benchmark import Benchmark, load_benchmark
-from ecgtext_plugins.evaluation.embed import DEFAULT
+from ecgtext_plugins.evaluation.challenge_metric import load_challenge_metric, with_challenge_notes
+from ecgtext_plugins.evaluation.classifier_task import has_heads, heads_for, run_classifier_task
+from ecgtext_plugins.evaluation.code_identity import code_sha256
 from ecgtext_plugins.evaluation.embedding_cache import ALL_LEADS, EmbeddingCache
+from ecgtext_plugins.evaluation.evaluation_options import (
+    CLASSIFIER,
+    IDENTIFICATION,
+    PROBE,
+    RETRIEVAL,
+    ZERO_SHOT,
+    EvaluationOptions,
+    check_options,
+    entry_name,
+    presets,
+)
 from ecgtext_plugins.evaluation.evaluation_tasks import (
     Encoder,
     Sampling,
@@ -21,62 +34,18 @@ from ecgtext_plugins.evaluation.evaluation_tasks import (
     run_zero_shot_task,
     with_texts,
 )
-from ecgtext_plugins.evaluation.leakage import read_training_records, refuse_leaks
+from ecgtext_plugins.evaluation.leakage import TrainingRecords, read_training_records, refuse_leaks
+from ecgtext_plugins.evaluation.output_folder import TABLES, claim
 from ecgtext_plugins.evaluation.prepared_benchmark import Prepared, prepare
 from ecgtext_plugins.evaluation.probe_task import HANDCRAFTED, ProbeOptions, run_probe_task
 from ecgtext_plugins.evaluation.readers import Points, has_readers, reader_points
-from ecgtext_plugins.evaluation.results import FORMAT, Scores, versions, write_results, write_scores
+from ecgtext_plugins.evaluation.results import FORMAT, Scores, environment, versions, write_results, write_scores
 from ecgtext_plugins.evaluation.tables import markdown
+from ecgtext_plugins.evaluation.transfer_probe import with_source
 
 log = logging.getLogger(__name__)
 
-ZERO_SHOT, PROBE, RETRIEVAL, IDENTIFICATION = "zero_shot", "probe", "retrieval", "identification"
-TASKS = (ZERO_SHOT, PROBE, RETRIEVAL)
-CACHE, TABLES = "embeddings", "results.md"
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """What is measured, and how.
-
-    Attributes
-    ----------
-    tasks : tuple of str
-        Some of TASKS; a benchmark of identification has its own.
-    prompts : str or None
-        ``names``, ``expert`` or a JSON file; the benchmarks' own when None.
-    templates : str or None
-        Shipped frames around the prompts.
-    probe : ProbeOptions
-    resamples, seed : int
-        Of the intervals.
-    batch_size, device
-        Of the embedding.
-    pooling : str
-        See `embed.pooled`.
-    untrained_seed : int or None
-        That the model was loaded with.
-    allow_leaks : bool
-        Flag records that the model was trained on, instead of refusing.
-    leads : tuple of str
-        Presets (`data.lead_selection.PRESETS`); each benchmark is measured with each, the other leads zero.
-    readers : str or None
-        Folder annotations of CODE-test, whose readers are shown beside the model.
-    """
-
-    tasks: tuple[str, ...] = (ZERO_SHOT, PROBE)
-    prompts: str | None = None
-    templates: str | None = None
-    probe: ProbeOptions = ProbeOptions()
-    resamples: int = 1000
-    seed: int = 0
-    batch_size: int = 64
-    device: str = "cpu"
-    pooling: str = DEFAULT
-    untrained_seed: int | None = None
-    allow_leaks: bool = False
-    leads: tuple[str, ...] = (ALL_LEADS,)
-    readers: str | None = None
+CACHE = "embeddings"
 
 
 def run_evaluation(
@@ -88,6 +57,7 @@ def run_evaluation(
     options: EvaluationOptions | None = None,
     load_untrained: Callable[[int], Any] | None = None,
     cache: str | Path | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Measure a model on benchmarks; write results.json, results.md and the scores of each task; return the results.
 
@@ -109,27 +79,36 @@ def run_evaluation(
         From a seed to the same architecture with random weights, for the row ``random_encoder``.
     cache : path-like, optional
         Folder of embeddings; ``out/embeddings`` when None.
+    overwrite : bool
+        Replace the results of another command in `out`, see `output_folder.claim`.
 
     Raises
     ------
     BadConfig
-        When an option is unknown, a benchmark is named twice, or no task can run; of readers, see `reader_points`.
+        When `out` has results of another command, and they are not to be overwritten; when no task can run; when the
+        classifier is asked for and a class has no head, see `heads_for`; of options, see `check_options`; of readers,
+        see `reader_points`; of the Challenge's weights, see `load_challenge_weights`.
     BadRawData
         See `reader_points`.
     BadStore, BadManifest
-        See `prepare`.
+        See `prepare`, and of the probe of a transfer `with_source`.
     BadCheckpoint
         When the model was trained on a record that is tested, unless leaks are allowed.
     """
     options = options or EvaluationOptions()
     out, began = Path(out), time.monotonic()
-    benchmarks = [load_benchmark(name) for name in names]
-    _check(benchmarks, options)
+    benchmarks = requested(names, options)
+    config = asdict(options) | {"tasks": options.wanted}
+    described = {
+        "path": str(checkpoint),
+        "sha256": model.checkpoint_sha256,
+        "family": model.family,
+        "untrained_seed": options.untrained_seed,
+    }
+    claim(out, described, config, [benchmark.name for benchmark in benchmarks], overwrite)
     training = read_training_records(checkpoint)
-    prepared = [
-        prepare(with_texts(benchmark, options.prompts, options.templates), folders, training)
-        for benchmark in benchmarks
-    ]
+    _check_heads(model, benchmarks, options)
+    prepared = [_prepared(benchmark, folders, training, options) for benchmark in benchmarks]
     for each in prepared:
         if not options.allow_leaks:
             refuse_leaks(checkpoint, each.leaked, each.test, each.benchmark.name)
@@ -143,7 +122,7 @@ def run_evaluation(
     encoder = Encoder(model, origin, kept, options.batch_size, options.device)
     told = {}
     for each in prepared:
-        for leads in options.leads:
+        for leads in presets(each.benchmark, options):
             name = entry_name(each.benchmark.name, leads)
             told[name] = _run(name, each, encoder.seeing(leads), options, load_untrained, out)
             if each.benchmark.name in readers:
@@ -153,15 +132,11 @@ def run_evaluation(
         raise BadConfig(f"no task could run ({'; '.join(reasons)}): expected at least one; ask for other tasks")
     results = {
         "format": FORMAT,
-        "checkpoint": {
-            "path": str(checkpoint),
-            "sha256": model.checkpoint_sha256,
-            "family": model.family,
-            "untrained_seed": options.untrained_seed,
-            "training_records_sha256": training and training.sha256,
-        },
-        "config": asdict(options),
+        "checkpoint": described | {"training_records_sha256": training and training.sha256},
+        "config": config,
         "versions": versions(),
+        "code_sha256": code_sha256(),
+        "environment": environment(),
         "benchmarks": told,
         "seconds": round(time.monotonic() - began, 3),
     }
@@ -170,9 +145,34 @@ def run_evaluation(
     return results
 
 
-def entry_name(name: str, leads: str) -> str:
-    """Return what a benchmark is called in results.json, where it is measured with a preset of leads."""
-    return name if leads == ALL_LEADS else f"{name}_{leads}_lead{'' if leads == '1' else 's'}"
+def requested(names: Sequence[str], options: EvaluationOptions) -> list[Benchmark]:
+    """Return benchmarks with the prompts that were asked for; check all that needs neither a model nor a store.
+
+    Raises
+    ------
+    BadConfig, BadRecipe, BadPrompts
+        Of options, benchmarks and prompts.
+    """
+    benchmarks = [load_benchmark(name) for name in names]
+    check_options(benchmarks, options)
+    return [with_texts(benchmark, options.prompts, options.templates) for benchmark in benchmarks]
+
+
+def _check_heads(model: Any, benchmarks: Sequence[Benchmark], options: EvaluationOptions) -> None:
+    """Refuse a classifier that was asked for by name and lacks a head; by default it is told and left out."""
+    if options.tasks is not None and CLASSIFIER in options.tasks and has_heads(model):
+        for benchmark in benchmarks:
+            if benchmark.task != IDENTIFICATION:
+                heads_for(benchmark, model.labels)
+
+
+def _prepared(
+    benchmark: Benchmark, folders: Sequence[str | Path], training: TrainingRecords | None, options: EvaluationOptions
+) -> Prepared:
+    """Check a benchmark with all that its tasks need."""
+    challenge = load_challenge_metric(benchmark, options.weights_file)
+    found = replace(prepare(benchmark, folders, training), challenge=challenge)
+    return with_source(found, folders, options.allow_leaks) if PROBE in options.wanted else found
 
 
 def _run(
@@ -190,7 +190,7 @@ def _run(
     skipped: dict[str, str] = {}
     scored: dict[str, Scores] = {}
     identifies = prepared.benchmark.task == IDENTIFICATION
-    for task in (IDENTIFICATION,) if identifies else options.tasks:
+    for task in (IDENTIFICATION,) if identifies else options.wanted:
         log.info("%s: %s on %d ECGs", name, task, len(prepared.test))
         reason = _unfit(task, prepared, encoder)
         if reason:
@@ -202,6 +202,8 @@ def _run(
             elif task == PROBE:
                 settings = (sampling, _probe_options(options.probe, encoder.leads), load_untrained)
                 tasks[task], scored[task] = run_probe_task(encoder, prepared, *settings)
+            elif task == CLASSIFIER:
+                tasks[task], scored[task] = run_classifier_task(encoder, prepared, sampling)
             elif task == RETRIEVAL:
                 tasks[task] = run_retrieval_task(encoder, prepared, sampling)
             else:
@@ -211,14 +213,15 @@ def _run(
     for task, path in scores_paths(name, list(scored)).items():
         write_scores(out / path, scored[task])
         tasks[task]["scores"] = path
-    described = prepared.describe(encoder.leads)
-    return described | {
+    described, place = prepared.describe(encoder.leads), encoder.place(prepared.test)
+    entry = described | {
         "notes": described["notes"] + _lead_notes(encoder.leads, options),
-        "embeddings": str(encoder.place(prepared.test)),
+        "embeddings": str(place) if place.is_dir() else None,  # a classifier's heads need none
         "tasks": tasks,
         "skipped": skipped,
         "seconds": round(time.monotonic() - began, 3),
     }
+    return with_challenge_notes(entry, prepared.benchmark, prepared.challenge)
 
 
 def scores_paths(name: str, tasks: Sequence[str]) -> dict[str, str]:
@@ -239,7 +242,7 @@ def _lead_notes(leads: str, options: EvaluationOptions) -> list[str]:
     if leads == ALL_LEADS:
         return []
     notes = [f"the model sees {', '.join(PRESETS[leads])} alone: its other leads are zero"]
-    if PROBE in options.tasks and HANDCRAFTED in options.probe.baselines:
+    if PROBE in options.wanted and HANDCRAFTED in options.probe.baselines:
         notes.append("there is no row of handcrafted features, which are measured on all leads")
     if options.readers is not None:
         notes.append("readers saw all leads")
@@ -264,10 +267,12 @@ def _unfit(task: str, prepared: Prepared, encoder: Encoder) -> str:
         return f"the model is a {encoder.model.family} without text encoder"
     if task == RETRIEVAL and not (prepared.store.column("report_id")[prepared.test.rows] >= 0).any():
         return f"no record of split {prepared.benchmark.split} has a report"
+    if task == CLASSIFIER:
+        return _no_heads(prepared, encoder)
     if task != PROBE:
         return ""
     if prepared.benchmark.task == "transfer":
-        return "a transfer is scored by its source's prompts; a probe would need its source's train split"
+        return prepared.no_probe
     lacking = [name for name in ("train", "valid") if not len(prepared.part(name) or ())]
     if lacking:
         return f"store {prepared.store.folder} has no {' or '.join(lacking)} split"
@@ -276,14 +281,12 @@ def _unfit(task: str, prepared: Prepared, encoder: Encoder) -> str:
     return ""
 
 
-def _check(benchmarks: Sequence[Benchmark], options: EvaluationOptions) -> None:
-    unknown = [task for task in options.tasks if task not in TASKS]
-    if unknown or not options.tasks or len(set(options.tasks)) < len(options.tasks):
-        raise BadConfig(f"tasks {','.join(options.tasks)}: expected different ones of {', '.join(TASKS)}; use these")
-    unknown = [leads for leads in options.leads if leads not in PRESETS]
-    if unknown or not options.leads or len(set(options.leads)) < len(options.leads):
-        raise BadConfig(f"leads {','.join(options.leads)}: expected different ones of {', '.join(PRESETS)}; use these")
-    names = [entry_name(benchmark.name, leads) for benchmark in benchmarks for leads in options.leads]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice or not names:
-        raise BadConfig(f"benchmarks {', '.join(names) or '(none)'}: expected at least one, each once")
+def _no_heads(prepared: Prepared, encoder: Encoder) -> str:
+    """Say why a model's heads cannot be measured; empty when they can."""
+    if not has_heads(encoder.model):
+        return f"the model is a {encoder.model.family} without labels of its own"
+    try:
+        heads_for(prepared.benchmark, encoder.model.labels)
+    except BadConfig as error:
+        return str(error)
+    return ""

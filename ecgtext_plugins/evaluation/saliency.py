@@ -167,7 +167,7 @@ def frame_attention(model: Any, windows: Tensor, padding: Tensor | None = None, 
     parts = []
     with torch.no_grad():
         for ecg, mask in _batches(model, windows, padding):
-            frames, frame_padding = encoder.embed(ecg, mask)
+            frames, frame_padding = encoder.embed(model.shown(ecg), mask)
             token = getattr(model.model, "class_embedding", None)
             if token is not None:
                 frames = torch.cat([token.to(frames.dtype).expand(len(frames), 1, -1), frames], dim=1)
@@ -210,7 +210,7 @@ def gradient_saliency(
         for ecg, mask in _batches(model, windows, padding):
             ecg = ecg.clone().requires_grad_()
             with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(score(ecg, mask).sum(), ecg)
+                (gradient,) = torch.autograd.grad(score(model.shown(ecg), mask).sum(), ecg)
             gradient = gradient.abs().float()
             parts.append((gradient if mask is None else gradient.masked_fill(mask[:, None], torch.nan)).cpu())
     return torch.cat(parts).numpy()

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-COLUMNS = ("benchmark", "task", "records", "macro AUROC x 100", "95 % interval", "published (papers)")
+from ecgtext_plugins.evaluation.challenge_metric import AT_HALF
+
+COLUMNS = ("benchmark", "task", "records", "figure x 100", "95 % interval", "published (papers)")
 PROMPT_COLUMNS = ("benchmark", "prompt set", "macro AUROC x 100", "95 % interval")
 NAMES = {
     "model": "linear probe",
@@ -11,12 +13,20 @@ NAMES = {
     "random_encoder": "probe, random encoder",
     "handcrafted": "probe, handcrafted features",
 }
+CONTROLS = {"chance": "by chance", "commonest_report": "the commonest report first"}
+CHALLENGE = "Challenge metric"
+TITLES = {"zero_shot": "zero-shot", "probe": "probe, 100 %", "classifier": "classifier"}
 EXPLANATION = (
-    "Macro means are over the classes that are defined; intervals by resampling patients. A probe's figure is the mean "
-    "over seeds with the standard deviation after ±, its interval that of the first seed. Published figures "
-    "are those of the papers, never ours."
+    "Figures are macro AUROC where the task names no other. Macro means are over the classes that are defined; "
+    "intervals by resampling patients. A probe's figure is the mean over seeds with the standard deviation after ±, "
+    "its interval that of the first seed. A classifier's scores are the probabilities of its own heads. F1 and the "
+    "Challenge metric judge decisions, at the thresholds of highest F1 on validation, or above a probability of 0.5 "
+    "where the task says so. Published figures are those of the papers, never ours; their zero-shot used other prompts "
+    "(MERL's CKEPE, D-BETA's GPT-4o texts)."
 )
-LEADS_EXPLANATION = "The model's own figures x 100: macro AUROC, or accuracy. Leads that it does not see are zero."
+LEADS_EXPLANATION = (
+    "The model's own figures x 100: macro AUROC, or what the task names. Leads that it does not see are zero."
+)
 READERS_EXPLANATION = (
     "Readers answer yes or no: one sensitivity and one specificity each, no area to hold against that of a score. "
     "The gold standard is what cardiologist1 and cardiologist2 agree on, or a third one where they do not."
@@ -65,13 +75,15 @@ def _rows(results: dict[str, Any]) -> Iterator[list[str]]:
             auroc = tasks["zero_shot"]["figures"]["auroc"]
             published = _published(entry, "zero_shot")
             yield [name, "zero-shot", n, percent(auroc["macro"]), interval(auroc["interval"]), published]
+            yield from _challenge_row(name, entry, "zero_shot", "zero-shot")
         for row, by_ratio in tasks.get("probe", {}).get("rows", {}).items():
             for ratio, told in by_ratio.items():
-                auroc = tasks["probe"]["figures"]["auroc"]
-                shown = interval(auroc["interval"]) if (row, ratio) == ("model", "100") else ""
                 value = percent(told["mean"]) + ("" if told["sd"] is None else f" ± {percent(told['sd'])}")
                 published = _published(entry, "linear_probe", ratio) if row == "model" else ""
-                yield [name, f"{NAMES.get(row, row)}, {ratio} %", n, value, shown, published]
+                yield [name, f"{NAMES.get(row, row)}, {ratio} %", n, value, interval(told["interval"]), published]
+        yield from _challenge_row(name, entry, "probe", f"{NAMES['model']}, 100 %, first seed")
+        if "classifier" in tasks:
+            yield from _classifier_rows(name, entry, tasks["classifier"])
         if "identification" in tasks:
             told = tasks["identification"]
             published = _published(entry, "fine_tuning", entry.get("leads", "12"), note=" fine-tuned")
@@ -81,7 +93,38 @@ def _rows(results: dict[str, Any]) -> Iterator[list[str]]:
                 told = tasks["retrieval"][direction]
                 recall = "/".join(percent(told[f"r@{k}"]) for k in (1, 5, 10))
                 rank = f"median rank {told['median_rank']:g}"
-                yield [name, f"{direction.replace('_', ' ')} R@1/5/10", n, f"{recall}, {rank}", "", ""]
+                recall_interval = interval(told["intervals"]["r@1"])
+                title = f"{direction.replace('_', ' ')} R@1/5/10"
+                yield [name, title, n, f"{recall}, {rank}", f"R@1 {recall_interval}", ""]
+                for control, found in told["controls"].items():
+                    recall = "/".join(percent(found[f"r@{k}"]) for k in (1, 5, 10))
+                    rank = f"median rank {found['median_rank']:g}"
+                    yield [name, f"{title}, {CONTROLS[control]}", n, f"{recall}, {rank}", "", ""]
+
+
+def _classifier_rows(name: str, entry: dict[str, Any], told: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield a classifier's macro AUROC, and what its decisions give at both kinds of thresholds."""
+    auroc, n = told["figures"]["auroc"], str(entry["n"])
+    tuned = entry["metric"] == "auroc"
+    published = _published(entry, "fine_tuning", entry.get("leads", "12"), note=" fine-tuned") if tuned else ""
+    yield [name, "classifier", n, percent(auroc["macro"]), interval(auroc["interval"]), published]
+    for title, key in (("classifier", "figures"), ("classifier at 0.5", AT_HALF)):
+        if "f1" in told[key]:
+            f1 = told[key]["f1"]
+            yield [name, f"{title}, macro F1", n, percent(f1["macro"]), interval(f1["interval"]), ""]
+        yield from _challenge_row(name, entry, "classifier", title, key)
+
+
+def _challenge_row(
+    name: str, entry: dict[str, Any], task: str, title: str, key: str = "figures"
+) -> Iterator[list[str]]:
+    """Yield the row of the Challenge metric where a task has it, beside what papers have after fine-tuning."""
+    found = entry["tasks"].get(task, {}).get(key, {}).get("challenge_metric")
+    if found:
+        cells = [f"{title}, {CHALLENGE}", str(entry["n"]), percent(found["value"]), interval(found["interval"])]
+        tuned = entry["metric"] == "cinc_score"
+        published = _published(entry, "fine_tuning", entry.get("leads", "12"), note=" fine-tuned") if tuned else ""
+        yield [name, *cells, published]
 
 
 def _published(entry: dict[str, Any], kind: str, key: str | None = None, note: str = "") -> str:
@@ -118,9 +161,16 @@ def _lead_rows(results: dict[str, Any]) -> list[list[str]]:
 def _own_figures(tasks: dict[str, Any]) -> dict[str, float | None]:
     told = {}
     if "zero_shot" in tasks:
-        told["zero-shot"] = tasks["zero_shot"]["figures"]["auroc"]["macro"]
+        told[TITLES["zero_shot"]] = tasks["zero_shot"]["figures"]["auroc"]["macro"]
     if "probe" in tasks:
-        told["probe, 100 %"] = tasks["probe"]["rows"]["model"]["100"]["mean"]
+        told[TITLES["probe"]] = tasks["probe"]["rows"]["model"]["100"]["mean"]
+    if "classifier" in tasks:
+        told[TITLES["classifier"]] = tasks["classifier"]["figures"]["auroc"]["macro"]
+    for task, title in TITLES.items():
+        for key, ending in (("figures", ""), (AT_HALF, " at 0.5")):
+            found = tasks.get(task, {}).get(key, {}).get("challenge_metric")
+            if found:
+                told[f"{title}{ending}, {CHALLENGE}"] = found["value"]
     if "identification" in tasks:
         told["accuracy"] = tasks["identification"]["accuracy"]
     return told
@@ -139,33 +189,54 @@ def _class_rows(told: dict[str, Any]) -> list[list[str]]:
     figures = told["figures"]
     rows = [["class", "positives", "AUROC x 100", "95 % interval", "AUPRC x 100", "F1 x 100"]]
     f1 = figures.get("f1", {"per_class": {}})
+    half = told.get(AT_HALF)
+    rows[0] += ["F1 x 100 at 0.5"] if half else []
     for name, found in figures["auroc"]["per_class"].items():
         at = f1["per_class"].get(name, {"value": None})["value"]
         precision = figures["auprc"]["per_class"][name]["value"]
         cells = [percent(found["value"]), interval(found["interval"]), percent(precision), percent(at)]
+        cells += [percent(half["f1"]["per_class"][name]["value"])] if half else []
         rows.append([name, str(found["positives"]), *cells])
     return rows
 
 
 def _warnings(results: dict[str, Any]) -> Iterator[str]:
+    """Yield what to know of each benchmark; what holds of all its presets of leads once."""
+    told = set()
     for name, entry in results["benchmarks"].items():
-        if entry["leaked"]:
-            shown = ", ".join(entry["leaked"][:5])
-            yield f"{name}: LEAK: the model was trained on {len(entry['leaked'])} of the records scored ({shown})"
-        for task, told in entry["tasks"].items():
-            undefined = told.get("figures", {}).get("auroc", {}).get("undefined")
-            if undefined:
-                yield f"{name}, {task.replace('_', '-')}: left out, as all records or none have them: " + ", ".join(
-                    undefined
-                )
-        for ratio, told in entry["tasks"].get("probe", {}).get("rows", {}).get("model", {}).items():
-            if told["not_taught"]:
-                lacking = ", ".join(told["not_taught"])
-                yield f"{name}, probe on {ratio} %: left out, as the subset does not teach them: {lacking}"
-        for task, reason in entry["skipped"].items():
-            yield f"{name}: no {task.replace('_', '-')}: {reason}"
-        yield from (f"{name}: {note}" for note in entry["notes"])
-        yield from (f"{name}: {note}" for note in entry["tasks"].get("probe", {}).get("notes", []))
+        for sentence in _warnings_of(entry):
+            if (entry["name"], sentence) not in told:
+                told.add((entry["name"], sentence))
+                yield name + sentence
+
+
+def _warnings_of(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield sentences that follow the name of an entry."""
+    if entry["leaked"]:
+        shown = ", ".join(entry["leaked"][:5])
+        yield f": LEAK: the model was trained on {len(entry['leaked'])} of the records scored ({shown})"
+    for task, told in entry["tasks"].items():
+        figures, title = told.get("figures", {}), task.replace("_", "-")
+        undefined = figures.get("auroc", {}).get("undefined")
+        if undefined:
+            yield f", {title}: left out, as all records or none have them: {', '.join(undefined)}"
+        undecided = figures.get("challenge_metric", {}).get("undecided")
+        if undecided:
+            lacking = ", ".join(undecided)
+            yield f", {title}: never decided in the {CHALLENGE}, as no validation record has them: {lacking}"
+    for ratio, told in entry["tasks"].get("probe", {}).get("rows", {}).get("model", {}).items():
+        if told["not_taught"]:
+            lacking = ", ".join(told["not_taught"])
+            yield f", probe on {ratio} %: left out, as the subset of some seed does not teach them: {lacking}"
+    for other, found in entry["tasks"].get("probe", {}).get("minus", {}).items():
+        if found["difference"] is not None:
+            what = f"{100 * found['difference']:+.2f} ({interval(found['interval'])})"
+            yield f": {NAMES['model']}, 100 %, minus {NAMES.get(other, other)}: {what}, paired, first seed"
+    for task, reason in entry["skipped"].items():
+        yield f": no {task.replace('_', '-')}: {reason}"
+    yield from (f": {note}" for note in entry["notes"])
+    told = [note for found in entry["tasks"].values() for note in found.get("notes", [])]
+    yield from (f": {note}" for note in dict.fromkeys(told))
 
 
 def _stores(results: dict[str, Any]) -> str:

@@ -22,7 +22,8 @@ from ecgtext_plugins.store.splits import SPLITS
 class Finding:
     """Something that is missing, or with `is_error` False, something to know.
 
-    `kind` is one of store, recipe, label set, classes, splits; `command` builds what is missing, "" where none does.
+    `kind` is one of store, recipe, label set, classes, splits, probe, metric; `command` builds what is missing, ""
+    where none does.
     """
 
     kind: str
@@ -127,6 +128,8 @@ def _splits(benchmark: Benchmark, source: Source, store: RecordStore, rebuild: s
         refuse_shared_patients([read_manifest(path) for path in files if path.is_file()])
     except (BadManifest, BadStore) as error:
         yield Finding("splits", str(error), rebuild)
+    if benchmark.transfer is not None:
+        return  # its probe learns on another benchmark, see transfer_probe
     used = SPLITS if benchmark.split == ALL else benchmark.split.split(",")
     absent = [name for name in ("train", "valid") if name not in used and not (folder / f"{name}.tsv").is_file()]
     if absent:

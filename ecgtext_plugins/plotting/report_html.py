@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -10,6 +11,7 @@ from matplotlib import rc_context
 
 import ecgtext_plugins
 from ecgtext_plugins.atomic_files import write_bytes
+from ecgtext_plugins.plotting.embedding_map import check_methods
 from ecgtext_plugins.plotting.report.contents import Evaluation, Run
 from ecgtext_plugins.plotting.report.inputs import read_evaluation
 from ecgtext_plugins.plotting.report.markup import escape, section
@@ -20,11 +22,13 @@ REPORT = "report.html"
 _PARTS = "ecgtext_plugins.plotting.report"
 
 
-def write_report(folder: str | Path, n_cases: int = 10) -> Path:
+def write_report(folder: str | Path, n_cases: int = 10, maps: Sequence[str] = ("tsne",)) -> Path:
     """Write report.html beside the results.json of ``ecgtext eval run``.
 
-    The same results give the same bytes. Nothing is fetched when the page is opened, its policy forbids it; scripts
-    other than its own do not run.
+    Two runs of the same evaluation give the same bytes, wherever they are written and however long they took: the page
+    has no time of day, and seconds stand in results.json alone. Other versions of packages (matplotlib, scikit-learn,
+    umap-learn) may draw other bytes. Nothing is fetched when the page is opened, its policy forbids it; scripts other
+    than its own do not run.
 
     Parameters
     ----------
@@ -32,6 +36,8 @@ def write_report(folder: str | Path, n_cases: int = 10) -> Path:
         Holds results.json and the scores that it names; the stores that it names are read for ECGs and reports.
     n_cases : int
         How many of the worst and of the best records are drawn for each run.
+    maps : sequence of str
+        Of the embeddings, some of `embedding_map.METHODS`.
 
     Returns
     -------
@@ -42,13 +48,16 @@ def write_report(folder: str | Path, n_cases: int = 10) -> Path:
     ------
     BadRawData
         When results.json or a scores file is missing or another file.
+    BadConfig, BadEnvironment
+        See `check_methods`.
     """
+    check_methods(maps)
     path = Path(folder) / REPORT
-    write_bytes(path, render(read_evaluation(folder), n_cases).encode("utf-8"))
+    write_bytes(path, render(read_evaluation(folder), n_cases, maps).encode("utf-8"))
     return path
 
 
-def render(evaluation: Evaluation, n_cases: int = 10) -> str:
+def render(evaluation: Evaluation, n_cases: int = 10, maps: Sequence[str] = ("tsne",)) -> str:
     """Return the page, see :func:`write_report`."""
     links = [
         ("summary", "Summary"),
@@ -57,7 +66,7 @@ def render(evaluation: Evaluation, n_cases: int = 10) -> str:
     ]
     script, style = _part("script.js"), _part("style.css")
     with rc_context({"text.parse_math": False}):  # a class or record may have dollars in its name
-        sections = [_section(run, n_cases) for run in evaluation.runs]
+        sections = [_section(run, n_cases, maps) for run in evaluation.runs]
     return Template(_part("page.html")).substitute(
         version=escape(ecgtext_plugins.__version__),
         title=escape(f"Evaluation of {evaluation.title}"),
@@ -71,9 +80,9 @@ def render(evaluation: Evaluation, n_cases: int = 10) -> str:
     )
 
 
-def _section(run: Run, n_cases: int) -> str:
+def _section(run: Run, n_cases: int, maps: Sequence[str]) -> str:
     place = run.anchor
-    shown = results(run) + (cases(run, n_cases) if run.labels.size else "")
+    shown = results(run, maps) + (cases(run, n_cases) if run.labels.size else "")
     return section(place, run.title, shown)
 
 

@@ -127,7 +127,8 @@ def _multiples(labels, scores, names, kind, readers) -> Figure:
         area = _line(panel, truth, score, kind, COLORS[0], 0.10)
         note = f"{area}\n{int(truth.sum())} of {len(truth)}"
         _note(panel, note, kind, high=kind == "pr" and len(truth) and area != "undefined" and float(area) > 0.5)
-        panel.set_title(_shorten(names[place]), fontsize=9)
+        name = _shorten(names[place])
+        panel.set_title(name, fontsize=9 if len(name) <= 26 else 7.5)
         panel.tick_params(labelbottom=place + across >= len(names))
         _readers(panel, names[place], truth.mean(), kind, readers, _POINT)
     if readers:
@@ -204,5 +205,5 @@ def _corners(across: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return across[kept], up[kept]
 
 
-def _shorten(name: str, limit: int = 26) -> str:
+def _shorten(name: str, limit: int = 32) -> str:
     return name if len(name) <= limit else name[: limit - 1] + "…"

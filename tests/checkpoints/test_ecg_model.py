@@ -12,6 +12,8 @@ from ecgtext_plugins.checkpoints.convert import convert_checkpoint
 from ecgtext_plugins.checkpoints.ecg_fm import MAXIMUM_LABELS, MIMIC_LABELS
 from ecgtext_plugins.checkpoints.ecg_model import EcgModel
 from ecgtext_plugins.errors import BadCheckpoint, BadRecord
+from ecgtext_plugins.evaluation.embed import pooled
+from ecgtext_plugins.evaluation.saliency import frame_attention, gradient_saliency
 from ecgtext_plugins.signals.leads import LEADS
 from ecgtext_plugins.signals.resampling import resample_linear
 from ecgtext_plugins.store.fairseq_signals.standardise import standardise
@@ -89,6 +91,30 @@ def test_leads_by_name(millivolt):
     some[[0, 1, 7]] = signal[[0, 1, 7]]
     found = millivolt.embed(signal[[7, 0, 1]], 100, ["V2", "I", "II"])
     assert np.array_equal(found, millivolt.embed(some, 100, LEADS)) and not np.allclose(found, expected)
+
+
+def test_leads_that_training_hid_are_hidden_wherever_the_model_is_used(tmp_path):
+    network = tiny_network("ecg_transformer_classifier")
+    whole = ecgtext_plugins.load(save_trained_ecg(tmp_path / "a.pt", network, "ecg_transformer_classifier"))
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    state["cfg"]["task"] |= {"enable_padding_leads": True, "leads_to_load": ["I", "II", "V2"]}
+    torch.save(state, tmp_path / "b.pt")
+    three = ecgtext_plugins.load(tmp_path / "b.pt")
+    convert_checkpoint(tmp_path / "b.pt", "ecgtext", tmp_path / "folder")
+    assert (whole.hidden_leads, three.hidden_leads) == ((), (2, 3, 4, 5, 6, 8, 9, 10, 11))
+    signal = recording(400)
+    shown = np.zeros_like(signal)
+    shown[[0, 1, 7]] = signal[[0, 1, 7]]
+    expected, other = whole.embed(shown, 100, LEADS), whole.embed(signal, 100, LEADS)
+    assert not np.allclose(expected, other)
+    for model in (three, ecgtext_plugins.load(tmp_path / "folder")):
+        assert np.array_equal(model.embed(signal, 100, LEADS), expected)
+        assert model.predict(signal, 100, LEADS) == whole.predict(shown, 100, LEADS)
+    windows, zeroed = (torch.from_numpy(x)[None] for x in (signal, shown))
+    assert torch.equal(pooled(three, "mean")(windows), pooled(whole, "mean")(zeroed))
+    assert np.array_equal(frame_attention(three, windows), frame_attention(whole, zeroed))
+    gradient = gradient_saliency(three, windows, label=None)
+    assert not gradient[:, list(three.hidden_leads)].any() and gradient[:, [0, 1, 7]].all(axis=1).any()
 
 
 def test_missing_samples_are_zero(millivolt):

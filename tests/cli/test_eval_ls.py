@@ -43,6 +43,14 @@ def test_validate_says_what_is_missing_and_how_to_build_it(demo_store, capsys):
     assert "ecgtext manifest build merl_csn_corrected --raw RAW --tables MERL/finetune/data_split --dest DATA" in out
 
 
+def test_validate_says_what_a_part_of_a_run_lacks(demo_store, capsys):
+    assert main(["eval", "validate", "transfer_csn_cpsc2018", "physionet2021_dx", "--data", str(demo_store)]) == 1
+    out = capsys.readouterr().out
+    assert "note     probe      no probe: it learns on benchmark csn: no store of recipe merl_csn_published" in out
+    assert "ecgtext manifest build merl_csn_published --raw RAW --tables MERL/finetune/data_split --dest DATA" in out
+    assert "note     metric     the Challenge metric needs the Challenge's weights.csv" in out
+
+
 def test_validate_as_json(demo_store, capsys):
     (demo_store / "manifests" / "test.tsv").unlink()
     assert main(["eval", "validate", "demo", "--data", str(demo_store), "--json"]) == 1
@@ -55,4 +63,4 @@ def test_validate_as_json(demo_store, capsys):
 @pytest.mark.parametrize("name", ["ptbxl_supper", "ptbxl"])
 def test_unknown_benchmark(name, capsys):
     assert main(["eval", "validate", name]) == 1
-    assert f"no recipe '{name}'" in capsys.readouterr().err
+    assert f"no benchmark '{name}'" in capsys.readouterr().err

@@ -2,12 +2,18 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 import ecgtext_plugins
 from ecgtext_plugins.cli.main import main
 from ecgtext_plugins.evaluation import baselines
+from ecgtext_plugins.evaluation.benchmark import load_benchmark
+from ecgtext_plugins.evaluation.results import read_scores
+from ecgtext_plugins.recipes import recipes_root
 from ecgtext_plugins.store.manifest import read_manifest
 from tests.evaluation.tiny_models import tiny_ecg_model
 
@@ -59,6 +65,48 @@ def test_leads(command, tmp_path, capsys, monkeypatch):
     assert all(name in report for name in names)
 
 
+def test_leads_of_the_recipe(command, tmp_path, monkeypatch):
+    model = tiny_ecg_model(tmp_path / "weights")
+    monkeypatch.setattr(ecgtext_plugins, "load", lambda path, untrained_seed=None: model)
+    probe = ["--tasks", "probe", "--baselines", "none", "--ratios", "100"]
+    content = yaml.safe_load((recipes_root() / "manifests/benchmarks/demo.yaml").read_text())
+    path = tmp_path / "few.yaml"
+    path.write_text(yaml.safe_dump(content | {"name": "few", "leads": [12, 2]}))
+    for out, more, expected in (("a", [], ["few", "few_2_leads"]), ("b", ["--leads", "1"], ["few_1_lead"])):
+        assert main(command("--benchmarks", str(path), *probe, *more, out=out)) == 0
+        assert list(json.loads((tmp_path / out / "results.json").read_text())["benchmarks"]) == expected
+
+
+def test_classifier(command, demo_store, tmp_path, capsys, monkeypatch):
+    """Of a fine-tuned model by default, with the probabilities that predict writes; outputs may be named by a file."""
+    model = tiny_ecg_model(tmp_path / "weights", [f"label_{place}" for place in range(12)])
+
+    def load(path, untrained_seed=None, labels=None):
+        model.labels = labels or model.labels
+        return model
+
+    monkeypatch.setattr(ecgtext_plugins, "load", load)
+    classes = list(load_benchmark("demo").classes)
+    (tmp_path / "names.txt").write_text("\n".join(reversed(classes)) + "\n")
+    short = ["--baselines", "none", "--ratios", "100"]
+    assert main(command("--tasks", "classifier")) == 1
+    assert "has no head for 12 of 12 classes" in capsys.readouterr().err.splitlines()[-1]
+    assert main(command(*short)) == 0
+    assert "demo: no classifier: benchmark demo: the classifier has no head for 12 of" in capsys.readouterr().out
+    assert main(command(*short, "--labels", str(tmp_path / "names.txt"))) == 0
+    out = capsys.readouterr().out
+    assert "classifier at 0.5, macro F1" in out and "no classifier" not in out
+    test, table = demo_store / "manifests" / "test.tsv", tmp_path / "p.parquet"
+    assert main(["predict", str(tmp_path / "model.pt"), str(test), "--out", str(table)]) == 0
+    told = json.loads((tmp_path / "out" / "results.json").read_text())["benchmarks"]["demo"]["tasks"]
+    assert list(told) == ["classifier", "probe"]
+    scores, predicted = read_scores(tmp_path / "out" / told["classifier"]["scores"]), pq.read_table(table)
+    assert scores.record_ids.tolist() == predicted["record_id"].to_pylist() and scores.label_names == classes
+    assert predicted.column_names[-12:] == classes[::-1]
+    expected = np.stack([predicted[name].to_numpy() for name in classes], axis=1)
+    np.testing.assert_allclose(scores.scores, expected, atol=1e-6)
+
+
 def test_random_encoder_beside_the_probe(command, capsys, stand_in, monkeypatch):
     seeds = []
     monkeypatch.setattr(
@@ -73,14 +121,16 @@ def test_random_encoder_beside_the_probe(command, capsys, stand_in, monkeypatch)
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--tasks", "zeroshot"], "tasks zeroshot: expected different ones of zero_shot, probe, retrieval"),
+        (["--tasks", "zeroshot"], "tasks zeroshot: expected different ones of zero_shot, probe, classifier, retrieval"),
+        (["--weights-file", "weights.csv"], "--weights-file weights.csv: expected a benchmark with the Challenge's"),
+        (["--leads", ""], "leads : expected different ones of 12, 6, 3, 2, 1"),
         (["--leads", "12,4"], "leads 12,4: expected different ones of 12, 6, 3, 2, 1"),
         (["--readers", "annotations"], "readers annotations: expected code_test among the benchmarks, not demo"),
         (["--ratios", "a"], "--ratios a: expected percentages"),
-        (["--prompts", "names"], "benchmark demo names no vocabulary"),
+        (["--prompts", "nowhere.json"], "nowhere.json cannot be read"),
         (["--baselines", "x"], "baselines x: expected different ones of random_encoder, handcrafted"),
         (["--benchmarks", "ptbxl_super"], "benchmark ptbxl_super: no store of recipe merl_ptbxl or ptbxl"),
-        (["--benchmarks", "ptbxl_supper"], "no recipe 'ptbxl_supper'"),
+        (["--benchmarks", "ptbxl_supper"], "'ptbxl_supper'"),
         (["--device", "nowhere"], "device 'nowhere' cannot be used"),
     ],
 )

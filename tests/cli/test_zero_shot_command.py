@@ -59,7 +59,7 @@ def test_unknown_class_in_prompts_is_one_sentence(demo_store, stand_in, tmp_path
 
 def test_unknown_benchmark_split_and_recipe(demo_store, stand_in, capsys):
     assert main(["zero-shot", "model.pt", "--benchmark", "demoo", "--data", str(demo_store)]) == 1
-    assert "no recipe 'demoo'" in capsys.readouterr().err
+    assert "no benchmark 'demoo'" in capsys.readouterr().err
     assert main(command(demo_store, "--split", "dev")) == 1
     assert "different ones of train, valid, test" in capsys.readouterr().err
     assert main(["zero-shot", "model.pt", "--benchmark", "physionet2021_scored", "--data", str(demo_store)]) == 1

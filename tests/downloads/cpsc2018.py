@@ -7,6 +7,8 @@ import numpy as np
 import scipy.io
 
 from tests import builders
+from tests.downloads.even_labels import EvenLabels
+from tests.downloads.merl import split_of
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 # MERL's name: number in REFERENCE.csv, SNOMED CT code in the Challenge's headers
@@ -40,15 +42,19 @@ def write_mat(path: Path, signal: np.ndarray, age=61, sex: str = "Male", compres
     scipy.io.savemat(path, {"ECG": {"sex": sex, "age": age, "data": signal}}, do_compression=compressed)
 
 
-def write_download(raw: Path, n_records: int = 12, seed: int = 0, form: str = "mat") -> list[dict]:
+def write_download(raw: Path, n_records: int = 12, seed: int = 0, form: str = "mat", even: bool = False) -> list[dict]:
     """Write the download as `form` "mat", in TrainingSet1 to 3 and REFERENCE.csv, or "wfdb", in g1 and g2.
 
     Returns its rows: record_id, labels (one to three, by MERL's names), age, sex, and the signal (12, T) in millivolt.
+    With `even`, labels are drawn evenly within each split of tests.downloads.merl.
     """
     rng = np.random.default_rng(seed)
-    rows = []
+    evenly, rows = EvenLabels(rng, CLASSES), []
     for index in range(n_records):
-        labels = [str(name) for name in rng.choice(list(CLASSES), 1 + index % 3, replace=False)]
+        if even:
+            labels = evenly.draw(split_of(index), 1 + index % 3)
+        else:
+            labels = [str(name) for name in rng.choice(list(CLASSES), 1 + index % 3, replace=False)]
         counts = builders.ecg_counts(rng, 500 + 50 * index, 500, 1.0)
         row = {
             "record_id": f"A{index + 1:04d}",

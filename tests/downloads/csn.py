@@ -9,6 +9,8 @@ import numpy as np
 import scipy.io
 
 from tests import builders
+from tests.downloads.even_labels import EvenLabels
+from tests.downloads.merl import split_of
 
 CONDITIONS = """\
 Acronym Name,Full Name,Snomed_CT
@@ -102,17 +104,25 @@ def join_first_lines(header: Path) -> None:
     header.write_text("\n".join([record + first[first.index("00/mV") :], *others]) + "\n")
 
 
-def write_download(raw: Path, n_records: int = 12, seed: int = 0, n_samples: int = 600) -> list[dict]:
-    """Write the download; return its rows: record_id, conditions (acronyms), counts, age and sex."""
+def write_download(
+    raw: Path, n_records: int = 12, seed: int = 0, n_samples: int = 600, even: bool = False
+) -> list[dict]:
+    """Write the download; return its rows: record_id, conditions (acronyms), counts, age and sex.
+
+    With `even`, conditions are drawn evenly within each split of tests.downloads.merl.
+    """
     rng = np.random.default_rng(seed)
     raw.mkdir(parents=True, exist_ok=True)
     (raw / TABLE).write_text(CONDITIONS, encoding="utf-8-sig")  # with byte order mark
     code_of = codes()
     of_their_own = [name for name in code_of if list(code_of.values()).count(code_of[name]) == 1]
-    rows = []
+    evenly, rows = EvenLabels(rng, of_their_own), []
     for index in range(n_records):
         name = f"JS{index + 1:05d}"
-        conditions = [str(each) for each in rng.choice(of_their_own, 1 + index % 3, replace=False)]
+        if even:
+            conditions = evenly.draw(split_of(index), 1 + index % 3)
+        else:
+            conditions = [str(each) for each in rng.choice(of_their_own, 1 + index % 3, replace=False)]
         row = {
             "record_id": name,
             "path": f"WFDBRecords/{index // 4 + 1:02d}/{index // 2 + 10:03d}/{name}",

@@ -23,17 +23,34 @@ CODES = ("164889003", "713426002", "59118001", "426783006", "429622005", "251146
 
 
 def write_download(
-    raw: Path, n_records: int = 1, seed: int = 0, sources=tuple(SOURCES), longest: float = 1800
+    raw: Path,
+    n_records: int = 1,
+    seed: int = 0,
+    sources=tuple(SOURCES),
+    longest: float = 1800,
+    of_a_heart: int = 1,
+    known=CODES,
 ) -> list[dict]:
-    """Write `n_records` of each source into `raw`, cut to `longest` s; return what stands in files and headers."""
+    """Write `n_records` of each source into `raw`, cut to `longest` s; return what stands in files and headers.
+
+    Each record has one to three of the codes `known`. With `of_a_heart` k above 1, records k n to k n + k - 1 of a
+    source are stretches of one long recording.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for source in sources:
         first, rate, seconds, unit = SOURCES[source]
         for number in range(1, n_records + 1):
             name = f"{first[:-3]}{number:03d}"
-            counts = builders.ecg_counts(rng, int(min(seconds, longest) * rate), rate, step_uv=1)
-            codes = rng.choice(CODES, rng.integers(1, 4), replace=False).tolist()
+            n_samples = int(min(seconds, longest) * rate)
+            if of_a_heart == 1:
+                counts = builders.ecg_counts(rng, n_samples, rate, step_uv=1)
+            else:
+                heart, stretch = divmod(number, of_a_heart)
+                of_heart = np.random.default_rng([seed, len(source), heart])
+                whole = builders.ecg_counts(of_heart, of_a_heart * n_samples, rate, step_uv=1)
+                counts = np.ascontiguousarray(whole[:, stretch * n_samples : (stretch + 1) * n_samples])
+            codes = rng.choice(known, rng.integers(1, 4), replace=False).tolist()
             age, sex = int(rng.integers(18, 90)), ("Male", "Female")[rng.integers(2)]
             comments = [f"Age: {age}", f"Sex: {sex}", f"Dx: {','.join(codes)}", "Rx: Unknown", "Hx: Unknown"]
             folder = raw / "training" / source / "g1"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tests import builders
+from tests.downloads.even_labels import EvenLabels
 
 STATEMENTS = """
 NDT df STTC STTC|NST_ df STTC NST_|DIG df STTC STTC|LNGQT df STTC STTC|NORM d NORM NORM|IMI d MI IMI|ASMI d MI AMI
@@ -63,18 +64,20 @@ def write_database(raw: Path, rows: list[dict], columns=COLUMNS, encoding: str =
         table.writerows(rows)
 
 
-def write_download(raw: Path, n_records: int = 20, seed: int = 0, seconds: float = 1.0) -> list[dict]:
+def write_download(raw: Path, n_records: int = 20, seed: int = 0, seconds: float = 1.0, even: int = 0) -> list[dict]:
     """Write the download; return its rows, with `codes` and the counts at both rates, `hr` and `lr`.
 
-    Ids are 1, 2, ... with a gap, in no order of folds; every second patient has two recordings of one fold.
+    Ids are 1, 2, ... with a gap, in no order of folds; every second patient has two recordings of one fold. With
+    `even`, each record has so many statements, drawn evenly within folds 1 to 8, 9 and 10.
     """
     rng = np.random.default_rng(seed)
     raw.mkdir(parents=True, exist_ok=True)
     known = [code for code, *_ in statements()]
-    rows = []
+    evenly, rows = EvenLabels(rng, known), []
     for index in range(n_records):
         ecg_id = index + 1 + 990 * (index > n_records // 2)
-        codes = {str(code): float(rng.choice([0, 15, 50, 80, 100])) for code in rng.choice(known, 3, replace=False)}
+        chosen = evenly.draw(str(max(index // 2 % 10, 7)), even) if even else rng.choice(known, 3, replace=False)
+        codes = {str(code): float(rng.choice([0, 15, 50, 80, 100])) for code in chosen}
         stem = f"{ecg_id // 1000 * 1000:05d}/{ecg_id:05d}"
         row = {
             "ecg_id": str(ecg_id),

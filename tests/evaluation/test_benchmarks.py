@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,9 +58,32 @@ def test_scored_classes_are_those_of_the_code_table():
     assert load_benchmark("physionet2021_scored").prompts == dict(expected) and len(expected) == 26
 
 
-def test_unknown_name_lists_the_shipped_ones(monkeypatch):
-    with pytest.raises(BadRecipe, match="no recipe 'demos'.* demo, .*physionet2021_scored, "):
-        load_benchmark("demos")
+@pytest.mark.parametrize(("name", "near"), [("dmeo", "demo"), ("ptbxl_supr", "ptbxl_super"), ("dmeo.yaml", "demo")])
+def test_unknown_name_suggests_the_nearest_and_the_list(name, near):
+    with pytest.raises(BadRecipe) as refused:
+        load_benchmark(name)
+    sentence = str(refused.value)
+    assert sentence.startswith(f"no benchmark '{name}': ") and sentence.endswith(f"; did you mean {near}?")
+    assert "`ecgtext eval ls`" in sentence and "cpsc2018" not in sentence
+    with pytest.raises(BadRecipe, match="no benchmark '': .*`ecgtext eval ls` lists$"):
+        load_benchmark("")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "..", ".hidden", "a/b", "", "a b", "-a", "name\n", "\u00e4"])
+def test_names_that_lead_out_of_the_results_folder(tmp_path, name):
+    with pytest.raises(BadRecipe, match=f"has name: {re.escape(repr(name))}, expected a letter or digit"):
+        load_benchmark(write(tmp_path, name=name))
+
+
+@pytest.mark.parametrize("name", ["a", "2.b-c_D", "my_set"])
+def test_names_of_folders(tmp_path, name):
+    assert load_benchmark(write(tmp_path, name=name)).name == name
+
+
+def test_notes(tmp_path):
+    assert load_benchmark(write(tmp_path)).notes == ()
+    assert load_benchmark(write(tmp_path, notes=["two\n lines", "one"])).notes == ("two lines", "one")
+    assert "AVB and RAO/RAE" in load_benchmark("ptbxl_sub").notes[0]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +94,9 @@ def test_unknown_name_lists_the_shipped_ones(monkeypatch):
         ({"windows": "whole"}, BadRecipe, "unknown key 'windows', .*did you mean window?"),
         ({"window": "last"}, BadRecipe, "window: last, expected one of whole, first_2500, windows"),
         ({"version": "2"}, BadRecipe, "version: 2, expected a whole number"),
+        ({"notes": "one"}, BadRecipe, "notes: 'one', expected a list of texts"),
+        ({"notes": [""]}, BadRecipe, "expected a list of texts"),
+        ({"prompts": {"sinus": "word " * 513}}, BadPrompts, "class 'sinus' has 513 words, expected 512 at most"),
         ({"split": "dev"}, BadRecipe, "split: dev, expected all, or some of train, valid, test"),
         ({"leads": [12, 5]}, BadRecipe, r"leads: \[12, 5\], expected different ones of 12, 6, 3, 2, 1"),
         ({"recipe": {"demo": {"labelset": "x"}}}, BadRecipe, "expected label_set and labels only"),
@@ -153,8 +180,10 @@ def test_bad_prompts(tmp_path, value, sentence):
 
 
 def test_missing_prompts_file(tmp_path):
-    with pytest.raises(BadPrompts, match="no.json cannot be read"):
+    with pytest.raises(BadPrompts, match="no.json cannot be read, for no such file is there: .*names, expert$"):
         with_prompts(load_benchmark(write(tmp_path)), tmp_path / "no.json")
+    with pytest.raises(BadPrompts, match="prompts expret cannot be read, .*shipped set, .*did you mean expert?"):
+        with_prompts(load_benchmark(write(tmp_path)), "expret")
 
 
 class FakeModel(torch.nn.Module):

@@ -21,6 +21,7 @@ from ecgtext_plugins.evaluation.embed import embed_manifest
 from ecgtext_plugins.evaluation.embedding_cache import EmbeddingCache, embed_entries, entries_sha256
 from ecgtext_plugins.evaluation.evaluation_tasks import Encoder
 from ecgtext_plugins.evaluation.run_benchmark import cut_windows
+from ecgtext_plugins.signals.leads import LEADS
 from ecgtext_plugins.store.manifest import read_manifest
 from tests.checkpoints.tiny import save_trained, tiny_dbeta
 from tests.evaluation.tiny_models import tiny_ecg_model
@@ -77,15 +78,21 @@ def test_another_origin_manifest_or_window_rule_is_another_key(tmp_path, manifes
     assert entries_sha256(manifest) != entries_sha256(cut_windows(manifest, "first_2500"))
 
 
-@pytest.mark.parametrize("spoil", ["truncate", "shape", "text"])
+@pytest.mark.parametrize("spoil", ["truncate", "another", "text", "one_bit", "no_checksum"])
 def test_a_damaged_part_is_made_again(tmp_path, manifest, counted, spoil):
     cache = EmbeddingCache(tmp_path)
     first = cache.of_entries(manifest, {}, counted)
     (path,) = tmp_path.glob("*/part-00001.npy")
     if spoil == "truncate":
         path.write_bytes(path.read_bytes()[:-8])
-    elif spoil == "shape":
+    elif spoil == "another":
         np.save(path, np.zeros((3, 3), dtype=np.float32))
+    elif spoil == "one_bit":
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content)
+    elif spoil == "no_checksum":
+        path.with_suffix(".sha256").unlink()
     else:
         path.write_text("no array")
     counted.asked.clear()
@@ -93,10 +100,20 @@ def test_a_damaged_part_is_made_again(tmp_path, manifest, counted, spoil):
     assert counted.asked == [16]
 
 
+def test_other_code_is_another_key(tmp_path, manifest, counted, monkeypatch):
+    cache = EmbeddingCache(tmp_path)
+    cache.of_entries(manifest, {}, counted)
+    monkeypatch.setattr(embedding_cache, "code_sha256", lambda places: "of a later version")
+    counted.asked.clear()
+    cache.of_entries(manifest, {}, counted)
+    assert sum(counted.asked) == len(manifest)
+
+
 KILLED = """
 import sys, time
 import numpy as np
 from ecgtext_plugins.evaluation import embedding_cache
+from ecgtext_plugins.signals.leads import LEADS
 from ecgtext_plugins.store.manifest import read_manifest
 embedding_cache.ENTRIES_A_PART = 16
 def embed(part):
@@ -179,16 +196,42 @@ def test_a_model_sees_the_leads_that_training_would_show_it(tmp_path, manifest, 
     assert np.allclose(after, found, atol=2e-4) == (leads == "12")
 
 
+@pytest.mark.parametrize("family", ["wav2vec2_cmsc", "dbeta"])
+def test_leads_by_name_are_the_leads_that_reach_the_network(tmp_path, manifest, family):
+    """Compared with zeros put in at the network's door, bit by bit."""
+    model = tiny_models(tmp_path)[family]
+    names = ["V2", "i", "aVR"]
+    found = embed_entries(model, manifest, 16, leads=names)
+    hidden = torch.tensor([lead not in ("I", "V2", "aVR") for lead in LEADS])[:, None]
+    stem = model.ecg_encoder.feature_extractor
+    hook = stem.register_forward_pre_hook(lambda _, given: (given[0].masked_fill(hidden, 0.0), *given[1:]))
+    expected = embed_entries(model, manifest, 16)
+    hook.remove()
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(
+        embed_entries(model, manifest, 16, leads="3"), embed_entries(model, manifest, 16, leads=("I", "II", "V2"))
+    )
+    whole = embed_entries(model, manifest, 16)
+    np.testing.assert_array_equal(embed_entries(model, manifest, 16, leads=LEADS[::-1]), whole)
+    assert not np.allclose(whole, found, atol=1e-3)
+
+
 def test_leads_pooling_and_models_of_few_leads(tmp_path, manifest):
     model = tiny_models(tmp_path)["dbeta"]
     for pooling in ("mean", "cls"):
         whole, less = (embed_entries(model, manifest, 16, pooling=pooling, leads=leads) for leads in ("12", "1"))
         assert not np.allclose(whole, less, atol=1e-3)
-    with pytest.raises(BadConfig, match="expected one of 12, 6, 3, 2, 1"):
+    with pytest.raises(BadConfig, match="leads='4': expected one of 12, 6, 3, 2, 1, or a list of lead names"):
         embed_entries(model, manifest, leads="4")
+    with pytest.raises(BadConfig, match="leads holds 'V7': expected lead names .I, II, III, "):
+        embed_entries(model, manifest, leads=["I", "V7"])
+    with pytest.raises(BadConfig, match="names a lead twice"):
+        embed_entries(model, manifest, leads=["II", "ii"])
+    with pytest.raises(BadConfig, match="expected a list of lead names"):
+        embed_entries(model, manifest, leads=[])
     stem = model.ecg_encoder.feature_extractor.conv_layers[0]
     stem[0] = torch.nn.Conv1d(2, 16, 2, 2)
-    with pytest.raises(BadConfig, match="leads=2: the model takes 2 leads: expected one of 12"):
+    with pytest.raises(BadConfig, match="leads='2': the model takes 2 leads: expected one of 12"):
         embed_entries(model, manifest, leads="2")
 
 

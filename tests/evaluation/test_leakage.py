@@ -8,6 +8,7 @@ import pytest
 
 from ecgtext_plugins.errors import BadCheckpoint, BadManifest
 from ecgtext_plugins.evaluation.leakage import (
+    leak_notes,
     leaked_records,
     read_training_records,
     refuse_changed_manifests,
@@ -55,6 +56,15 @@ def test_no_list_and_a_damaged_one(splits, trained):
         read_training_records(folder)
     (folder / "training_records.txt").unlink()
     assert read_training_records(folder) is None
+
+
+def test_what_is_known_of_leaks(splits, trained):
+    records = read_training_records(trained(splits["train"], [0]))
+    (passed,) = leak_notes(records, [])
+    assert "exactly the signal" in passed and "other recordings of the same patients" in passed and "rate" in passed
+    (unknown,) = leak_notes(None, [])
+    assert "no training_records.txt" in unknown and "not known" in unknown
+    assert leak_notes(records, ["r1"]) == []
 
 
 def test_the_same_signal_under_two_names(splits):

@@ -1,4 +1,4 @@
-"""Runs of benchmarks on stores that their recipes build from synthetic downloads: an oracle, chance, bad input."""
+"""Runs of benchmarks on small stores that their recipes build: what results tell, tasks, lead subsets, bad input."""
 
 import json
 import shutil
@@ -8,16 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from scipy.stats import rankdata
 
 from ecgtext_plugins.errors import BadCheckpoint, BadConfig, BadManifest, BadPrompts, BadStore
-from ecgtext_plugins.evaluation import evaluation_tasks, probe_task
-from ecgtext_plugins.evaluation.benchmark import benchmark_names, load_benchmark
+from ecgtext_plugins.evaluation import evaluation_tasks, prepared_benchmark, probe_task
+from ecgtext_plugins.evaluation.benchmark import load_benchmark
 from ecgtext_plugins.evaluation.embedding_cache import EmbeddingCache
 from ecgtext_plugins.evaluation.evaluation_tasks import (
     Encoder,
     Sampling,
-    class_scores,
     other_prompts,
     run_identification_task,
     run_retrieval_task,
@@ -27,43 +25,15 @@ from ecgtext_plugins.evaluation.prepared_benchmark import prepare
 from ecgtext_plugins.evaluation.probe import linear_probe
 from ecgtext_plugins.evaluation.probe_task import ProbeOptions
 from ecgtext_plugins.evaluation.results import read_results, read_scores
-from ecgtext_plugins.evaluation.run_benchmark import check_recipe, label_matrix
 from ecgtext_plugins.evaluation.run_evaluation import EvaluationOptions, run_evaluation
-from ecgtext_plugins.evaluation.zero_shot import ZeroShotClassifier
 from ecgtext_plugins.store.manifest import read_manifest
+from tests.evaluation.oracle import Oracle
 from tests.evaluation.test_benchmark_validation import DOWNLOADS, store  # noqa: F401
 
-WITH_CLASSES = [name for name in benchmark_names() if load_benchmark(name).classes and name != "demo"]
-PROBED = [name for name in WITH_CLASSES if name.startswith(("ptbxl", "cpsc2018", "csn"))]
-# the published table takes CSN's STE for STE and STD alike, so that not even an oracle can tell them apart
-NO_ORACLE = {"transfer_csn_cpsc2018": {"STD"}}
 
-
-class Oracle(torch.nn.Module):
-    """An ECG's embedding is its classes; a text's is the first class whose prompt it is, in any prompt set."""
-
-    family, config, checkpoint_sha256, sample_rate = "dbeta", {"model": {}}, "aa" * 32, 500.0
-
-    def __init__(self, benchmark):
-        super().__init__()
-        self.benchmark, taught = benchmark, self.taught(benchmark)
-        self.size, self.column = len(taught), {}
-        for each in [benchmark, *other_prompts(benchmark)]:
-            for column, members in enumerate(taught.values()):
-                for member in members:
-                    for text in each.prompts[member]:
-                        self.column.setdefault(text, column)
-
-    @staticmethod
-    def taught(benchmark):
-        return benchmark.transfer.classes if benchmark.transfer else {name: [name] for name in benchmark.classes}
-
-    def encode_text(self, texts):
-        return torch.eye(self.size)[[self.column[text] for text in texts]]
-
-    def ecgs(self, manifest):
-        source = check_recipe(self.benchmark, manifest.store)
-        return label_matrix(self.benchmark, source, manifest).astype(np.float32)
+def everywhere(manifest):
+    """Every record carries every class."""
+    return np.ones((len(manifest), 5), dtype=bool)
 
 
 @pytest.fixture(autouse=True)
@@ -80,64 +50,14 @@ def embedded(monkeypatch):
 
 
 def run(model, name, folder, out, **options):
-    return run_evaluation(
-        model, out / "model.pt", [name], [folder], out, EvaluationOptions(**{"resamples": 50} | options)
-    )
+    settings = EvaluationOptions(**{"resamples": 50} | options)
+    return run_evaluation(model, out / "model.pt", [name], [folder], out, settings, overwrite=True)
 
 
 @pytest.fixture
 def out(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"weights")
     return tmp_path
-
-
-@pytest.mark.parametrize("name", WITH_CLASSES)
-def test_an_oracle_gets_one(store, out, name):  # noqa: F811
-    benchmark = load_benchmark(name)
-    results = run(Oracle(benchmark), name, store(benchmark.recipes[0]), out, tasks=("zero_shot",))
-    told = results["benchmarks"][name]["tasks"]["zero_shot"]
-    auroc = told["figures"]["auroc"]
-    defined = {each: found["value"] for each, found in auroc["per_class"].items() if each not in auroc["undefined"]}
-    blind = {each: defined.pop(each) for each in NO_ORACLE.get(name, ())}
-    assert defined and set(defined.values()) == {1.0} and all(value < 1 for value in blind.values())
-    if not blind:
-        assert auroc["macro"] == 1.0 and {s["macro_auroc"] for s in told["prompt_sensitivity"].values()} == {1.0}
-    others = [each for each in ("names", "expert") if benchmark.vocabulary and each != benchmark.prompt_set]
-    assert list(told["prompt_sensitivity"]) == [benchmark.prompt_set, *others]
-    scores = read_scores(out / told["scores"])
-    assert scores.label_names == list(benchmark.classes) and len(scores.labels) == results["benchmarks"][name]["n"]
-
-
-@pytest.mark.parametrize("name", WITH_CLASSES)
-def test_a_random_encoder_is_at_chance(store, name):  # noqa: F811
-    """On average over draws; one draw on a few records may be anywhere."""
-    benchmark, rng, scores = load_benchmark(name), np.random.default_rng(0), []
-    prepared = prepare(benchmark, [store(benchmark.recipes[0])], None)
-    for _ in range(300):
-        weights = rng.normal(size=(len(benchmark.prompts), 8)).astype(np.float32)
-        classifier = ZeroShotClassifier(list(benchmark.prompts), weights)
-        ecgs = rng.normal(size=(len(prepared.test), 8)).astype(np.float32)
-        scores.append(class_scores(benchmark, classifier, ecgs))
-    defined = prepared.labels.any(axis=0) & ~prepared.labels.all(axis=0)
-    labels = prepared.labels[:, defined]
-    ranks, n = rankdata(np.array(scores)[:, :, defined], axis=1), labels.sum(axis=0)
-    values = ((ranks * labels).sum(axis=1) - n * (n + 1) / 2) / (n * (~labels).sum(axis=0))  # Mann and Whitney 1947
-    assert abs(values.mean() - 0.5) <= 0.05
-
-
-@pytest.mark.parametrize("what", ["labels", "prompts"])
-@pytest.mark.parametrize("name", WITH_CLASSES)
-def test_a_permutation_is_caught(store, out, name, what):  # noqa: F811
-    class Permuted(Oracle):
-        def ecgs(self, manifest):
-            return np.roll(super().ecgs(manifest), int(what == "labels"), axis=1)
-
-        def encode_text(self, texts):
-            return torch.roll(super().encode_text(texts), int(what == "prompts"), dims=1)
-
-    benchmark = load_benchmark(name)
-    results = run(Permuted(benchmark), name, store(benchmark.recipes[0]), out, tasks=("zero_shot",))
-    assert results["benchmarks"][name]["tasks"]["zero_shot"]["figures"]["auroc"]["macro"] < 0.95
 
 
 @pytest.fixture
@@ -150,23 +70,6 @@ def short_probe(monkeypatch):
         return linear_probe(*args, **options)
 
     monkeypatch.setattr(probe_task, "linear_probe", quick)
-
-
-@pytest.mark.parametrize("name", PROBED)
-def test_a_probe_on_an_oracle(store, out, name, short_probe):  # noqa: F811
-    benchmark = load_benchmark(name)
-    options = ProbeOptions(seeds=2, baselines=(), ratios=(50.0,))
-    results = run(Oracle(benchmark), name, store(benchmark.recipes[0]), out, tasks=("probe",), probe=options)
-    entry = results["benchmarks"][name]
-    if entry["skipped"]:
-        assert "has no" in entry["skipped"]["probe"]
-        return
-    told = entry["tasks"]["probe"]
-    row = told["rows"]["model"]["100"]
-    values = [value for value in row["per_class"].values() if value is not None]
-    assert np.median(values) > 0.95 and len(row["seeds"]) == 2 and row["mean"] > 0.8  # a few records a class
-    assert told["scores"] == f"{name}/scores.npz" and 0 <= told["calibration"]["macro_ece"] <= 1
-    assert "f1" in told["figures"]
 
 
 def test_probe_rows_of_a_random_encoder(store, out, short_probe, embedded):  # noqa: F811
@@ -189,6 +92,13 @@ def test_probe_rows_of_a_random_encoder(store, out, short_probe, embedded):  # n
     rows = told["probe"]["rows"]
     assert list(rows) == ["model", "model_logistic", "random_encoder"] and seeds == [0]
     assert rows["model"]["100"]["mean"] > 0.95 and rows["random_encoder"]["100"]["mean"] < 0.9
+    minus = told["probe"]["minus"]
+    assert list(minus) == ["model_logistic", "random_encoder"]
+    first = [rows[row]["100"]["seeds"][0] for row in ("model", "random_encoder")]
+    assert minus["random_encoder"]["difference"] == pytest.approx(first[0] - first[1], abs=1e-12)
+    assert minus["random_encoder"]["interval"][0] >= 0 and 0 < minus["random_encoder"]["p_value"] < 1
+    low, high = rows["random_encoder"]["100"]["interval"]
+    assert low < first[1] < high and rows["model"]["100"]["interval"] == told["probe"]["figures"]["auroc"]["interval"]
     assert told["zero_shot"]["scores"] == f"{name}/scores.npz"
     assert told["probe"]["scores"] == f"{name}/scores_probe.npz" and (out / told["probe"]["scores"]).is_file()
     asked, first = len(embedded), read_results(out)
@@ -328,6 +238,24 @@ def test_the_manifest_of_another_store(copy, store, refused):  # noqa: F811
     refused(BadManifest, "test.tsv lists records of store .*: expected those of", "cpsc2018", folder)
 
 
+def test_a_split_in_which_no_figure_is_defined(store, refused, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(prepared_benchmark, "label_matrix", lambda benchmark, source, manifest: everywhere(manifest))
+    refused(BadManifest, "no class has both .* among the [0-9]+ of split test", "ptbxl_super", store("merl_ptbxl"))
+
+
+def test_collapsed_embeddings_are_told(store, out):  # noqa: F811
+    class Collapsed(Oracle):
+        def ecgs(self, manifest):
+            return (super().ecgs(manifest) * 1e-5 + 3).astype(np.float32)
+
+    name, folder = "ptbxl_super", store("merl_ptbxl")
+    for model, collapsed in ((Oracle(load_benchmark(name)), False), (Collapsed(load_benchmark(name)), True)):
+        told = run(model, name, folder, out, tasks=("zero_shot",))["benchmarks"][name]["tasks"]["zero_shot"]
+        assert any("the encoder has collapsed" in note for note in told["notes"]) is collapsed
+        assert ("the encoder has collapsed" in (out / "results.md").read_text()) is collapsed
+        shutil.rmtree(out / "embeddings")  # both say that they are one checkpoint
+
+
 def test_two_records_of_one_patient(copy, refused):
     folder = copy("merl_cpsc2018")
     train, test = (folder / "manifests" / f"{name}.tsv" for name in ("train", "test"))
@@ -350,7 +278,7 @@ def test_leaks(store, out, refused):  # noqa: F811
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"tasks": ("zeroshot",)}, BadConfig, "tasks zeroshot: expected different ones of zero_shot, probe, retrieval"),
+        ({"tasks": ("zeroshot",)}, BadConfig, "tasks zeroshot: expected different ones of zero_shot, probe, class"),
         ({"tasks": ()}, BadConfig, "expected different ones"),
         ({"leads": ("4",)}, BadConfig, "leads 4: expected different ones of 12, 6, 3, 2, 1"),
         ({"leads": ("6", "6")}, BadConfig, "leads 6,6: expected different ones"),
@@ -413,6 +341,21 @@ def test_fewer_leads(store, out, monkeypatch, short_probe):  # noqa: F811
     assert f"| {name} | zero-shot | 50.00 | 100.00 | 50.00 |" in text and "| 6 leads | 12 leads | 1 lead |" in text
     for key, entry in entries.items():
         assert entry["tasks"]["zero_shot"]["scores"] == f"{key}/scores.npz" and (out / key / "scores.npz").is_file()
+
+
+def test_a_benchmarks_own_leads(store, out):  # noqa: F811
+    """Those of its recipe unless others are asked for."""
+    name, recipe = "physionet2021_dx", store("physionet2021_dx")
+    model, options = Oracle(load_benchmark(name)), {"tasks": ("zero_shot",)}
+    entries = run(model, name, recipe, out, **options)["benchmarks"]
+    assert list(entries) == [name, *(f"{name}_{leads}" for leads in ("6_leads", "3_leads", "2_leads", "1_lead"))]
+    assert [entry["leads"] for entry in entries.values()] == ["12", "6", "3", "2", "1"]
+    text = (out / "results.md").read_text()
+    assert "| 12 leads | 6 leads | 3 leads | 2 leads | 1 lead |" in text
+    assert text.count("was built by a changed recipe") == 1 and text.count("its other leads are zero") == 4
+    assert list(run(model, name, recipe, out, leads=("2",), **options)["benchmarks"]) == [f"{name}_2_leads"]
+    for other in ("cpsc2018", "physionet2021_scored"):
+        assert load_benchmark(other).leads == ("12",)
 
 
 class Measured:

@@ -40,6 +40,7 @@ def wrapped(network, encoder, labels=None):
     model = torch.nn.Module()
     model.model, model.ecg_encoder, model.labels = network, encoder, labels
     model.sample_rate, model.n_samples, model.standardize = 100.0, 80, False
+    model.shown = lambda ecg: ecg
     if labels is not None:
         model.predict = lambda signal, fs, leads: dict.fromkeys(labels, 0.2) | {labels[-1]: 0.7}
     return model.eval().requires_grad_(False)

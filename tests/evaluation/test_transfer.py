@@ -106,7 +106,7 @@ SHIPPED = {
             {"source": "ptbxl_super", "classes": {"NORM": "NORM", "CD": "AVB"}},
             "class 'AVB', which benchmark ptbxl_s",
         ),
-        ({"source": "ptbxl", "classes": ["NORM", "CD"]}, "no recipe 'ptbxl'"),
+        ({"source": "ptbxl", "classes": ["NORM", "CD"]}, "no benchmark 'ptbxl'"),
         ({"source": "transfer_ptbxl_super_csn", "classes": ["NORM", "CD"]}, "expected a benchmark of classification"),
         ({"source": "physionet2021_id", "classes": ["NORM", "CD"]}, "expected a benchmark of classification"),
         ("ptbxl_super", "expected source"),

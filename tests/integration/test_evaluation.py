@@ -16,7 +16,7 @@ from ecgtext_plugins.evaluation import evaluation_tasks
 from ecgtext_plugins.evaluation.benchmark import load_benchmark
 from ecgtext_plugins.evaluation.run_evaluation import EvaluationOptions, run_evaluation
 from ecgtext_plugins.store.manifest import read_manifest
-from tests.evaluation.test_run_evaluation import Oracle
+from tests.evaluation.oracle import Oracle
 from tests.integration.test_real_tables import build, ptbxl_raw, rows_of, slow_recipe  # noqa: F401
 from tests.tasks.training import train
 

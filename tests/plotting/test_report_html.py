@@ -8,17 +8,20 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ecgtext_plugins.errors import BadRawData
+import ecgtext_plugins
+from ecgtext_plugins.cli.main import main
+from ecgtext_plugins.errors import BadConfig, BadRawData
 from ecgtext_plugins.evaluation.results import RESULTS, Scores, figures, write_results, write_scores
 from ecgtext_plugins.evaluation.thresholds import OperatingPoint
 from ecgtext_plugins.plotting.report.cases import pick_cases
 from ecgtext_plugins.plotting.report_html import write_report
 from ecgtext_plugins.store.manifest import read_manifest
 from ecgtext_plugins.store.reader import RecordStore
+from tests.evaluation.tiny_models import tiny_ecg_model
 
 ATTACK = "<script>window.attacked = true</script><img src=x onerror='window.attacked = true'>"
 NAMES = ["sinus_rhythm", "atrial_fibrillation", "low_voltage", "never & nowhere $x_{$"]
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"meta", "link", "img", "input", "br", "wbr"}
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +41,16 @@ def run(demo_data, tmp_path_factory):
         tasks[task] = {"scores": path, "figures": figures(scores, 50)}
     tasks["zero_shot"]["prompts_sha256"] = "0a1b"
     found = {"mean": 0.8, "sd": 0.01, "n_train": 9, "seeds": [0.79, 0.81], "not_taught": [NAMES[3]]}
-    found |= {"per_class": dict.fromkeys(NAMES, 0.8), "classes_in_macro": [3, 3]}
+    found |= {"per_class": dict.fromkeys(NAMES, 0.8), "classes_in_macro": 3}
+    found["interval"] = tasks["probe"]["figures"]["auroc"]["interval"]
     tasks["probe"] |= {
         "rows": {"model": {"1": found, "100": found}, "random_encoder": {"100": found}},
+        "minus": {"random_encoder": {"difference": 0.123, "interval": [0.1, 0.15], "p_value": 0.002}},
         "notes": [ATTACK],
     }
-    hits = {"r@1": 0.25, "r@5": 0.5, "median_rank": 3.0, "intervals": {"r@1": [0.1, 0.4], "r@5": [None, None]}}
+    hits = {"r@1": 0.25, "r@5": 0.5, "median_rank": 3.0}
+    hits |= {"controls": {"chance": dict(hits), "commonest_report": dict(hits)}}
+    hits |= {"intervals": {"r@1": [0.1, 0.4], "r@5": [None, None]}}
     tasks["retrieval"] = {"n_ecgs": n, "n_texts": 50, "ecg_to_text": hits, "text_to_ecg": hits}
     place = folder / "embeddings" / "0f"
     place.mkdir(parents=True)
@@ -111,6 +118,8 @@ def test_figures_are_those_of_the_results(run, page):
             assert f"{low:.3f}–{high:.3f}" in text
             for each in own["per_class"].values():
                 assert each["value"] is None or f"{each['value']:.3f}" in text
+    assert "Macro AUROC of the probe minus that of the others" in text and "0.100–0.150" in text
+    assert "ECG to report, by chance" in text and "report to ECG, the commonest report first" in text
     assert "D-BETA (published)" in text and "0.7620" in text and "0.8315" in text
     assert "Undefined, so left out of the macro mean (1 of 4 classes" in text and NAMES[3] in text
     assert "The model was trained on 1 of the records that are scored: r17" in text
@@ -145,9 +154,71 @@ def test_texts_are_escaped(page):
     assert "best <1>.pt" in " ".join(page.texts)
 
 
-def test_the_same_results_give_the_same_bytes(run):
+def test_the_same_results_give_the_same_bytes(run, tmp_path):
     first = write_report(run, n_cases=1).read_bytes()
-    assert write_report(run, n_cases=1).read_bytes() == first
+    folder = shutil.copytree(run, tmp_path / "later")
+    results = json.loads((folder / RESULTS).read_text())
+    results["seconds"] = results["benchmarks"]["demo"]["seconds"] = 777.777  # what alone tells two runs apart
+    results["benchmarks"]["demo"]["embeddings"] = str(folder / "embeddings" / "0f")
+    write_results(folder, results)
+    assert write_report(folder, n_cases=1).read_bytes() == first
+
+
+def test_two_evaluations_of_a_checkpoint_give_the_same_bytes(demo_data, tmp_path, monkeypatch):
+    model = tiny_ecg_model(tmp_path / "weights", rate=float(RecordStore.open(demo_data).sample_rate))
+    monkeypatch.setattr(ecgtext_plugins, "load", lambda path, untrained_seed=None: model)
+    words = ["eval", "run", str(tmp_path / "weights"), "--benchmarks", "demo", "--data", str(demo_data)]
+    words += ["--tasks", "probe", "--baselines", "none", "--ratios", "50,100", "--seeds", "2", "--resamples", "20"]
+    pages, seconds = [], []
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        assert main([*words, "--out", str(folder)]) == 0
+        pages.append((folder / "report.html").read_bytes())
+        seconds.append(json.loads((folder / RESULTS).read_text())["seconds"])
+    assert pages[0] == pages[1] and len(pages[0]) > 1e5
+    whole = [rf"(?<![\d.]){re.escape(str(value))}(?!\d)" for value in seconds]  # 0.53 is not in 0.538
+    assert [re.search(value, pages[0].decode("utf-8")) for value in whole] == [None, None]
+
+
+@pytest.mark.slow
+def test_umap_stands_beside_tsne_where_it_is_asked_for(run, tmp_path):
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    folder = shutil.copytree(run, tmp_path / "copy")
+    pages = [write_report(folder, n_cases=1, maps=("tsne", "umap")).read_text("utf-8") for _ in range(2)]
+    assert pages[0] == pages[1] and "UMAP of the embeddings" in pages[0] and "t-SNE of the embeddings" in pages[0]
+    with pytest.raises(BadConfig, match="maps tsne,pca: expected different ones of tsne, umap"):
+        write_report(folder, maps=("tsne", "pca"))
+
+
+def test_the_challenge_metric_is_shown(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "copy")
+    results = json.loads((folder / RESULTS).read_text())
+    entry = results["benchmarks"]["demo"]
+    entry["tasks"]["probe"]["figures"]["challenge_metric"] = {
+        "value": 0.4321,
+        "interval": [0.41, 0.45],
+        "thresholds": "of validation",
+        "undecided": [NAMES[3]],
+        "weights_sha256": "0" * 64,
+    }
+    entry["metric"], entry["published"] = "cinc_score", {"D-BETA": {"fine_tuning": {"12": 55.9}}}
+    write_results(folder, results)
+    text = " ".join(Page(write_report(folder, n_cases=1).read_text("utf-8")).texts)
+    assert "Challenge metric" in text and "0.4321" in text and "0.410–0.450" in text and "0.5590" in text
+    assert f"the Challenge metric gives no record {NAMES[3]}" in text
+
+
+def test_small_screens_scroll_tables_and_wide_pictures_alone(attacked, browser):
+    tab = browser.new_page(viewport={"width": 420, "height": 900})
+    tab.goto(attacked.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    table = tab.locator("#run-demo-zero-shot .scroll").first
+    table.evaluate("node => { node.scrollLeft = 300; }")
+    assert table.evaluate("node => node.scrollLeft") > 100
+    left = table.evaluate("node => node.getBoundingClientRect().left")
+    for kept in ("caption span", "tbody th"):  # stay in sight
+        box = table.locator(kept).first.bounding_box()
+        assert abs(box["x"] - left) < 2 and box["width"] < 390
+    tab.close()
 
 
 def test_a_store_that_is_gone_or_changed_is_told(run, tmp_path):

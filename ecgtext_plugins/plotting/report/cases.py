@@ -6,9 +6,9 @@ import numpy as np
 
 RULE = (
     "Rule: within each class all records are ranked by its score, ties by their mean, and the rank is scaled to lie "
-    "between 0 and 1. A record's loss is the mean of -log(rank) over the classes that it has and the mean of "
-    "-log(1 - rank) over those that it does not have, half of each (all of one where the other is empty). Only classes "
-    "with a positive and a negative record count. Equal losses stand in the order of the file."
+    "between 0 and 1. A record's loss is the mean of \u2212log(rank) over the classes that it has and the mean of "
+    "\u2212log(1\u00a0\u2212\u00a0rank) over those that it does not have, half of each (all of one where the other is "
+    "empty). Only classes with a positive and a negative record count. Equal losses stand in the order of the file."
 )
 
 

@@ -16,7 +16,7 @@ METRICS = {  # as a person calls them
     "auprc": "AUPRC",
     "f1": "F1",
     "accuracy": "Accuracy",
-    "cinc_score": "Challenge score",
+    "challenge_metric": "Challenge metric",
 }
 
 

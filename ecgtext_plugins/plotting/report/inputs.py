@@ -8,14 +8,16 @@ import numpy as np
 
 from ecgtext_plugins.errors import BadRawData
 from ecgtext_plugins.evaluation.calibration import Reliability, reliability
+from ecgtext_plugins.evaluation.challenge_metric import AT_HALF
 from ecgtext_plugins.evaluation.results import RESULTS, Scores, read_results, read_scores
-from ecgtext_plugins.evaluation.tables import NAMES
+from ecgtext_plugins.evaluation.tables import CONTROLS, NAMES
 from ecgtext_plugins.evaluation.thresholds import OperatingPoint
 from ecgtext_plugins.plotting.report.contents import METRICS, Evaluation, Figures, Interval, Line, Listing, Run, anchor
 
 PROTOCOLS = {
     "zero_shot": "zero-shot",
     "probe": "linear probe",
+    "classifier": "classifier",
     "linear_probe": "linear probe",
     "fine_tuning": "fine-tuning",
     "retrieval": "retrieval",
@@ -24,8 +26,15 @@ PROTOCOLS = {
 CACHE = "embeddings"  # where a run keeps them unless it was told otherwise
 _OF_TRAIN = "\u00a0%\u00a0of\u00a0train"
 _SHARES = {"linear_probe": f"{{}}{_OF_TRAIN}", "fine_tuning": "{}\u00a0leads"}
-_BENCHMARK = ("version", "recipe", "label_set", "split", "window", "metric", "store", "store_fingerprint", "seconds")
-_TASK = ("prompts_sha256", "prompt_set", "templates", "similarity", "center_prompts", "transfer", "probes")
+_BENCHMARK = (
+    *("version", "definition_sha256", "recipe", "label_set", "split", "window", "metric", "store"),
+    "store_fingerprint",
+)
+_RECIPE = ("kind", "recipe", "seeds")
+_TASK = (
+    *("prompts_sha256", "prompt_set", "templates", "similarity", "center_prompts", "transfer"),
+    *("heads", "aggregate", "highest_of_windows"),
+)
 
 
 def read_evaluation(folder: str | Path) -> Evaluation:
@@ -80,12 +89,13 @@ def _run(folder: Path, name: str, entry: dict[str, Any], task: str, told: dict[s
         description=entry["description"],
         listings=_listings(task, told),
         warnings=_warnings(entry),
-        notes=[*entry["notes"], *told.get("notes", [])],
+        notes=[*entry["notes"], *told.get("notes", []), *_undecided(told)],
         ece={each: own["ece"] for each, own in told.get("calibration", {}).get("per_class", {}).items()},
         reliability=_reliability(task, scores),
         readers=_readers(entry),
         provenance=[(key, entry[key]) for key in _BENCHMARK if entry.get(key) is not None]
-        + [(key, told[key]) for key in _TASK if told.get(key) is not None],
+        + [(key, told[key]) for key in _TASK if told.get(key) is not None]
+        + _probe_recipes(told),
     )
 
 
@@ -101,7 +111,7 @@ def _figures(told: Mapping[str, Any]) -> dict[str, Figures]:
         own = told[kind]
         classes = own.get("per_class", {})
         figures[kind] = Figures(
-            macro=own["macro"],
+            macro=own["macro"] if "macro" in own else own["value"],
             interval=_pair(own.get("interval")),
             values={name: each["value"] for name, each in classes.items()},
             intervals={name: _pair(each.get("interval")) for name, each in classes.items()},
@@ -125,12 +135,15 @@ def _lines(name: str, entry: dict[str, Any]) -> list[Line]:
             values = {kind: (each.macro, each.interval) for kind, each in figures.items()}
             undefined = (len(told["figures"]["auroc"]["undefined"]), len(entry["classes"]))
             lines.append(Line(name, "this run", protocol, values, undefined=undefined, **common))
-        for row, by_share in told.get("rows", {}).items():
+        if AT_HALF in told:
+            values = {kind: (each.macro, each.interval) for kind, each in _figures(told[AT_HALF]).items()}
+            lines.append(Line(name, "this run", f"{protocol} at 0.5", values, **common))
+        for row, by_share in _probe_rows(told):
             lines += [_probe_line(name, row, share, found, told, common) for share, found in by_share.items()]
         if "accuracy" in told:
             values = {"accuracy": (told["accuracy"], _pair(told["interval"]))}
             lines.append(Line(name, "this run", protocol, values, **common))
-    metric = entry["metric"]
+    metric = "challenge_metric" if entry["metric"] == "cinc_score" else entry["metric"]
     for model, kinds in entry["published"].items():
         for kind, values in kinds.items():
             of_kind = metric if kind == "fine_tuning" else "auroc"  # benchmarks measure zero-shot and probes by it
@@ -142,13 +155,13 @@ def _lines(name: str, entry: dict[str, Any]) -> list[Line]:
 
 
 def _probe_line(name: str, row: str, share: str, found: dict[str, Any], told: dict[str, Any], common: Any) -> Line:
-    """Return the mean over seeds; with it goes the interval of the one whose scores are kept."""
+    """Return the mean over seeds; with it goes the interval of the first."""
     figures = _figures(told["figures"]) if (row, share) == ("model", "100") else {}
     values = {kind: (each.macro, each.interval) for kind, each in figures.items()}
-    values["auroc"] = (found["mean"], figures["auroc"].interval if figures else None)
+    values["auroc"] = (found["mean"], _pair(found["interval"]))
     n_classes = len(found["per_class"])
-    undefined = n_classes - min(found["classes_in_macro"]), n_classes  # of the seed that has the fewest
-    source = "this run" if row.startswith("model") else f"this run, {NAMES.get(row, row).removeprefix('probe, ')}"
+    undefined = n_classes - found["classes_in_macro"], n_classes
+    source = "this run" if row.startswith("model") else f"control, {NAMES.get(row, row).removeprefix('probe, ')}"
     protocol = NAMES.get(row, row) if row.startswith("model") else NAMES["model"]
     return Line(name, source, f"{protocol}, {share}{_OF_TRAIN}", values, undefined=undefined, **common)
 
@@ -162,6 +175,10 @@ def _listings(task: str, told: dict[str, Any]) -> list[Listing]:
         listings.append(Listing("Macro AUROC by prompt set", ["Prompts", "Macro AUROC", "95 % interval"], rows))
     if "rows" in told:
         listings.append(_probes(told))
+        if told["minus"]:
+            listings.append(_minus(told["minus"]))
+    if AT_HALF in told:
+        listings.append(_at_half(told[AT_HALF]))
     if task == "retrieval":
         listings.append(_retrieval(told))
     if task == "identification":
@@ -171,10 +188,18 @@ def _listings(task: str, told: dict[str, Any]) -> list[Listing]:
     return listings
 
 
+def _at_half(told: dict[str, Any]) -> Listing:
+    rows = [[name, each["value"], _pair(each["interval"])] for name, each in told["f1"]["per_class"].items()]
+    for name, each in (("macro F1", told["f1"]), ("Challenge metric", told.get("challenge_metric"))):
+        rows += [[name, each.get("macro", each.get("value")), _pair(each["interval"])]] if each else []
+    caption = "Decisions above a probability of 0.5, as in training: F1 of each class, then over all"
+    return Listing(caption, ["", "Figure", "95 % interval"], rows)
+
+
 def _probes(told: dict[str, Any]) -> Listing:
     headers = ["Embeddings and probe", "Of train, %", "Records", "Macro AUROC, mean", "SD", "Seeds", "Not taught"]
     rows = []
-    for row, by_share in told["rows"].items():
+    for row, by_share in _probe_rows(told):
         for share, own in by_share.items():
             cells = [
                 float(share) if "." in share else int(share),
@@ -187,15 +212,47 @@ def _probes(told: dict[str, Any]) -> Listing:
     return Listing("Probes by share of the train split, over seeds; classes that a share does not teach", headers, rows)
 
 
+def _minus(minus: dict[str, Any]) -> Listing:
+    rows = [
+        [NAMES.get(other, other), found["difference"], _pair(found["interval"]), found["p_value"]]
+        for other, found in minus.items()
+    ]
+    caption = "Macro AUROC of the probe minus that of the others: all of train, first seed, the same resamples"
+    return Listing(caption, ["Other probe", "Difference", "95 % interval", "p"], rows)
+
+
+def _probe_rows(told: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the rows of probes, the model's first: JSON has them by name."""
+    order = list(NAMES)
+    return sorted(
+        told.get("rows", {}).items(), key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order)
+    )
+
+
+def _probe_recipes(told: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return how the heads were trained; which rows of train each had is in results.json."""
+    return [
+        (f"{name}: {key}", own[key]) for name, own in told.get("probes", {}).items() for key in _RECIPE if key in own
+    ]
+
+
 def _retrieval(told: dict[str, Any]) -> Listing:
-    kinds = [key for key in told["ecg_to_text"] if key.startswith("r@")]
+    kinds = sorted((key for key in told["ecg_to_text"] if key.startswith("r@")), key=lambda key: int(key[2:]))
     headers = ["Direction", *(header for kind in kinds for header in (kind.upper(), "95 % interval")), "Median rank"]
     rows = []
     for key, name in (("ecg_to_text", "ECG to report"), ("text_to_ecg", "report to ECG")):
         own = told[key]
         cells = [cell for kind in kinds for cell in (own[kind], _pair(own["intervals"][kind]))]
-        rows.append([name, *cells, own["median_rank"]])
-    return Listing(f"Retrieval among {told['n_ecgs']:,} ECGs and {told['n_texts']:,} reports", headers, rows)
+        rank = own["median_rank"]
+        rows.append([name, *cells, int(rank) if float(rank).is_integer() else rank])
+        for control, found in own["controls"].items():
+            cells = [cell for kind in kinds for cell in (found[kind], None)]
+            rows.append([f"{name}, {CONTROLS[control]}", *cells, round(found["median_rank"], 1)])
+    caption = (
+        f"Retrieval among {told['n_ecgs']:,} ECGs and {told['n_texts']:,} different reports; R@k: share of queries "
+        "that find a right one among their k nearest"
+    )
+    return Listing(caption, headers, rows)
 
 
 def _warnings(entry: dict[str, Any]) -> list[str]:
@@ -204,6 +261,13 @@ def _warnings(entry: dict[str, Any]) -> list[str]:
         named = ", ".join(leaked[:5]) + (" ..." if len(leaked) > 5 else "")
         warnings.append(f"The model was trained on {len(leaked)} of the records that are scored: {named}")
     return warnings + [f"{PROTOCOLS.get(task, task)} was skipped: {why}" for task, why in entry["skipped"].items()]
+
+
+def _undecided(told: dict[str, Any]) -> list[str]:
+    undecided = told.get("figures", {}).get("challenge_metric", {}).get("undecided", [])
+    return [f"the Challenge metric gives no record {', '.join(undecided)}: no threshold could be chosen"] * bool(
+        undecided
+    )
 
 
 def _reliability(task: str, scores: Scores | None) -> Reliability | None:
@@ -249,5 +313,5 @@ def _provenance(results: dict[str, Any]) -> list[tuple[str, Any]]:
     facts += [(f"checkpoint {key}", value) for key, value in checkpoint.items() if value is not None]
     facts += [(key, value) for key, value in config.items() if value is not None]
     facts += [(f"version of {name}", version) for name, version in results["versions"].items()]
-    known = {"format", "benchmarks", "checkpoint", "config", "versions", "command"}
+    known = {"format", "benchmarks", "checkpoint", "config", "versions", "command", "seconds"}
     return facts + [(key, value) for key, value in results.items() if key not in known]

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 _SALT = "ecgtext_plugins"  # of the ids inside SVG files: the same figure gives the same bytes
 _SHADES = 48  # of an ECG drawing's palette
+_WIDE = 7.0  # inches
 _MISSING = "–"
 
 
@@ -29,6 +30,11 @@ class Cell:
 def escape(text: object) -> str:
     """Return a text that is safe between tags and in quoted attributes."""
     return html.escape(str(text), quote=True)
+
+
+def breakable(name: str) -> str:
+    """Return an escaped name that a small screen may break after underscores."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def number(value: float | None, digits: int = 3) -> Cell:
@@ -66,7 +72,11 @@ def table(
     sortable : bool
         Whether the page's script makes the headers into buttons, and the search box filters the rows.
     """
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
+    right = [any(_is_numeric(row[column]) for row in rows) for column in range(len(headers))]
+    head = "".join(
+        f'<th scope="col"{" class=number" if end else ""}>{escape(name)}</th>'
+        for name, end in zip(headers, right, strict=True)
+    )
     body = []
     for place, row in enumerate(rows):
         kind = f' class="{escape(kinds[place])}"' if kinds and kinds[place] else ""
@@ -74,7 +84,7 @@ def table(
     style = ' class="sortable"' if sortable else ""
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table{style}>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>"
+        f"<caption><span>{escape(caption)}</span></caption><thead><tr>{head}</tr></thead>\n<tbody>"
         + "\n".join(body)
         + "</tbody></table></div>\n"
     )
@@ -83,8 +93,13 @@ def table(
 def _cell(cell: Cell, first: bool) -> str:
     value = "" if cell.value is None else f' data-value="{escape(cell.value)}"'
     tag, scope = ("th", ' scope="row"') if first else ("td", "")
-    numeric = ' class="number"' if isinstance(cell.value, (int, float)) or cell.value == "" else ""
-    return f"<{tag}{scope}{numeric}{value}>{cell.html if cell.html is not None else escape(cell.text)}</{tag}>"
+    numeric = ' class="number"' if _is_numeric(cell) else ""
+    shown = cell.html if cell.html is not None else breakable(cell.text) if first else escape(cell.text)
+    return f"<{tag}{scope}{numeric}{value}>{shown}</{tag}>"
+
+
+def _is_numeric(cell: Cell) -> bool:
+    return isinstance(cell.value, (int, float)) or cell.value == ""
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:
@@ -105,11 +120,10 @@ def chart(figure: Figure, alt: str, caption: str) -> str:
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": _SALT, "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    size = _size(figure)
-    return (
-        f'<figure class="chart"><img {size} alt="{escape(alt)}" src="{_data_uri("svg+xml", buffer.getvalue())}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
-    )
+    image = f'<img {_size(figure)} alt="{escape(alt)}" src="{_data_uri("svg+xml", buffer.getvalue())}">'
+    if figure.get_figwidth() > _WIDE:  # scrolls on a small screen, where its letters would be too small
+        image = f'<div class="scroll wide" role="region" tabindex="0" aria-label="{escape(caption)}">{image}</div>'
+    return f'<figure class="chart">{image}<figcaption>{escape(caption)}</figcaption></figure>\n'
 
 
 def photograph(figure: Figure, alt: str, dpi: float = 110.0) -> str:
@@ -126,7 +140,7 @@ def photograph(figure: Figure, alt: str, dpi: float = 110.0) -> str:
 
 def _size(figure: Figure) -> str:
     width, height = figure.get_size_inches() * 96  # CSS pixels
-    return f'width="{round(width)}" height="{round(height)}" decoding="async"'
+    return f'width="{round(width)}" height="{round(height)}"'
 
 
 def _data_uri(kind: str, data: bytes) -> str:

@@ -5,10 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from ecgtext_plugins.plotting.class_bars import draw_class_bars
-from ecgtext_plugins.plotting.embedding_map import draw_map, project_tsne
+from ecgtext_plugins.plotting.embedding_map import METHODS, OTHER, draw_map, project
 from ecgtext_plugins.plotting.reliability_diagram import draw_reliability
 from ecgtext_plugins.plotting.report.contents import METRICS, Evaluation, Line, Listing, Run
-from ecgtext_plugins.plotting.report.markup import Cell, chart, count, escape, facts, interval, number, section, table
+from ecgtext_plugins.plotting.report.markup import (
+    Cell,
+    breakable,
+    chart,
+    count,
+    escape,
+    facts,
+    interval,
+    number,
+    section,
+    table,
+)
 from ecgtext_plugins.plotting.roc_curves import draw_curves
 
 MAP_POINTS = 2000
@@ -20,7 +31,10 @@ def summary(evaluation: Evaluation) -> str:
     kinds = [kind for kind in METRICS if any(kind in line.values for line in evaluation.lines)]
     headers = ["Benchmark", "Source", "Protocol", "Records", "Patients"]
     for kind in kinds:
-        headers += [METRICS[kind] if kind in ("accuracy", "cinc_score") else f"Macro {METRICS[kind]}", "95 % interval"]
+        headers += [
+            METRICS[kind] if kind in ("accuracy", "challenge_metric") else f"Macro {METRICS[kind]}",
+            "95 % interval",
+        ]
     rows = [_summary_row(line, kinds) for line in evaluation.lines]
     caption = (
         "Macro means over the defined classes; intervals by resampling patients. A probe's AUROC is the mean over "
@@ -31,7 +45,7 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def _summary_row(line: Line, kinds: Sequence[str]) -> list[Cell]:
-    link = f'<a href="#{escape(line.section)}">{escape(line.benchmark)}</a>' if line.section else None
+    link = f'<a href="#{escape(line.section)}">{breakable(line.benchmark)}</a>' if line.section else None
     row = [
         Cell(line.benchmark, html=link),
         Cell(line.source),
@@ -48,8 +62,8 @@ def _summary_row(line: Line, kinds: Sequence[str]) -> list[Cell]:
     return [*row, Cell(f"{some} of {of_all}" if some else "none", some)]
 
 
-def results(run: Run) -> str:
-    """Return what one run measured: warnings, curves, bars, calibration, the map, the table by class."""
+def results(run: Run, maps: Sequence[str] = ("tsne",)) -> str:
+    """Return what one run measured: warnings, the table by class, bars, curves, calibration, maps of embeddings."""
     parts = [f"<p>{escape(run.description)}</p>"] if run.description else []
     parts += [f'<p class="warning">{escape(warning)}</p>' for warning in run.warnings]
     if run.undefined:
@@ -65,14 +79,15 @@ def results(run: Run) -> str:
         parts += ["<h3>Curves</h3>", '<div class="charts">', *_curves(run), "</div>"]
         parts += ["<h3>Calibration</h3>", '<div class="charts">', *_calibration(run), "</div>"]
     if run.embeddings is not None:
-        parts += ["<h3>Embeddings</h3>", '<div class="charts">', *_maps(run), "</div>"]
+        parts += ["<h3>Embeddings</h3>", '<div class="charts">', *_maps(run, maps), "</div>"]
     return "".join(parts)
 
 
 def class_table(run: Run) -> str:
     """Return a row for each class."""
     headers = ["Class", "Positive", "Share, %"]
-    for kind, figures in run.figures.items():
+    by_class = {kind: figures for kind, figures in run.figures.items() if figures.values}
+    for kind, figures in by_class.items():
         headers += [METRICS[kind], "95 % interval", *(["Threshold"] if figures.thresholds else [])]
     headers += ["ECE"] if run.ece else []
     rows = []
@@ -80,11 +95,12 @@ def class_table(run: Run) -> str:
         positives = run.positives.get(name)
         share = None if positives is None or not run.n else 100 * positives / run.n
         cells = [Cell(name), count(positives), number(share, 2)]
-        for figures in run.figures.values():
+        for figures in by_class.values():
             cells += [number(figures.values.get(name)), interval(figures.intervals.get(name))]
             cells += [number(figures.thresholds.get(name), 4)] if figures.thresholds else []
         rows.append(cells + ([number(run.ece.get(name))] if run.ece else []))
-    return table(f"{run.title}: figures by class", headers, rows)
+    chosen = "; F1 at thresholds chosen on validation" if "f1" in by_class else ""
+    return table(f"{run.title}: figures by class{chosen}", headers, rows)
 
 
 def listing(shown: Listing) -> str:
@@ -115,8 +131,9 @@ def _bars(run: Run) -> list[str]:
 
 def _curves(run: Run) -> list[str]:
     captions = {
-        "roc": "ROC curves; dashed: chance.",
-        "pr": "Precision-recall curves in steps, as average precision sums them; dashed: share of positives.",
+        "roc": "ROC curves with their areas (AUROC) and positive records; dashed: chance.",
+        "pr": "Precision-recall curves in steps, with their areas (AUPRC, as average precision) and positive records; "
+        "dashed: share of positives.",
     }
     readers = f" Points: {', '.join(run.readers)}, who answer yes or no." if run.readers else ""
     shown = []
@@ -130,7 +147,7 @@ def _curves(run: Run) -> list[str]:
 def _calibration(run: Run) -> list[str]:
     found = run.reliability
     if found is None:
-        return ["<p>The scores are no probabilities, so calibration is not defined.</p>"]
+        return ["<p>The scores are not probabilities, so calibration is not defined.</p>"]
     figure = draw_reliability(found.confidence, found.frequency, found.count, found.ece)
     alt = f"Reliability diagram of {int(np.sum(found.count)):,} predictions, ECE {found.ece:.3f}"
     caption = (
@@ -140,50 +157,48 @@ def _calibration(run: Run) -> list[str]:
     return [chart(figure, alt, caption)]
 
 
-def _maps(run: Run) -> list[str]:
-    from importlib.util import find_spec
-
+def _maps(run: Run, methods: Sequence[str]) -> list[str]:
     import sklearn.manifold  # noqa: F401  loads the thread pools, which must be there to be limited
     from threadpoolctl import threadpool_limits
 
     rows = np.arange(len(run.embeddings))
     if len(rows) > MAP_POINTS:
         rows = np.sort(np.random.default_rng(0).choice(len(rows), MAP_POINTS, replace=False))
+    if len(rows) < 4:
+        return ["<p>Fewer than 4 records: no map.</p>"]
     groups = map_groups(run.labels[rows], run.names)
-    rule = (
-        f" of {len(rows):,} of {len(run.embeddings):,} records, seed 0. Colour: the rarest of a record's classes among "
-        f"the {MAP_GROUPS} commonest; other: none of them."
-    )
+    told = f"{len(rows):,} of {len(run.embeddings):,}" if len(rows) < len(run.embeddings) else f"all {len(rows):,}"
+    rule = f"Each point is a record. Colour: the rarest of its classes among the {MAP_GROUPS} commonest"
+    rule += "; other: it has none of these." if OTHER in groups else "."
     shown = []
-    if len(rows) >= 4:
+    for method in methods:
         with threadpool_limits(1):  # more threads are slower at this size, and their order changes the map
-            points = project_tsne(run.embeddings[rows], seed=0)
-        shown.append(chart(draw_map(points, groups), "t-SNE map of the embeddings", f"t-SNE{rule}"))
-    if len(rows) >= 16 and find_spec("umap"):
-        points = _umap(run.embeddings[rows])
-        shown.append(chart(draw_map(points, groups), "UMAP map of the embeddings", f"UMAP{rule}"))
-    return shown or ["<p>Fewer than 4 records: no map.</p>"]
-
-
-def _umap(embeddings: np.ndarray) -> np.ndarray:
-    from umap import UMAP
-
-    return UMAP(n_components=2, metric="cosine", random_state=0, n_jobs=1).fit_transform(embeddings)
+            points = project(run.embeddings[rows], method, seed=0)
+        name = METHODS[method]
+        caption = f"{name} of the embeddings of {told} records on cosine distances, seed 0; axes have no unit. {rule}"
+        shown.append(chart(draw_map(points, groups), f"{name} map of the embeddings", caption))
+    return shown
 
 
 def map_groups(labels: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Name one group for each record: the rarest of its classes among the commonest ones, else ``other``."""
+    """Name one group for each record: the rarest of its classes among the commonest ones, else OTHER."""
     counts = labels.sum(axis=0)
     shown = [place for place in np.argsort(-counts, kind="stable")[:MAP_GROUPS] if counts[place]]
-    groups = np.full(len(labels), "other", dtype=object)
+    groups = np.full(len(labels), OTHER, dtype=object)
     for place in shown:  # rarer ones later, so they stay
         groups[labels[:, place]] = names[place]
     return groups.tolist()
 
 
 def provenance(evaluation: Evaluation, runs: Sequence[Run]) -> str:
-    """Return all that is needed to repeat the evaluation."""
-    parts = [facts(evaluation.provenance)]
+    """Return what is needed to repeat the evaluation; what several runs of a benchmark share is told once."""
+    parts = ["<p>Seconds, prompts and all figures to their last digit are in results.json.</p>"]
+    parts.append(facts(evaluation.provenance))
+    told: set[tuple[str, str, str]] = set()
     for run in runs:
-        parts.append(f"<h3>{escape(run.benchmark)}, {escape(run.protocol)}</h3>{facts(run.provenance)}")
+        own = {(run.benchmark, name, str(value)): (name, value) for name, value in run.provenance}
+        new = [fact for key, fact in own.items() if key not in told]
+        told |= set(own)
+        if new:
+            parts.append(f"<h3>{escape(run.title)}</h3>{facts(new)}")
     return section("provenance", "Provenance", "".join(parts))
