@@ -98,7 +98,7 @@ def run_evaluation(
     options = options or EvaluationOptions()
     out, began = Path(out), time.monotonic()
     benchmarks = requested(names, options)
-    config = asdict(options) | {"tasks": options.wanted}
+    config = asdict(options) | {"tasks": options.wanted, "labels": getattr(model, "labels", None)}
     described = {
         "path": str(checkpoint),
         "sha256": model.checkpoint_sha256,

@@ -93,7 +93,9 @@ def test_classifier(command, demo_store, tmp_path, capsys, monkeypatch):
     assert "has no head for 12 of 12 classes" in capsys.readouterr().err.splitlines()[-1]
     assert main(command(*short)) == 0
     assert "demo: no classifier: benchmark demo: the classifier has no head for 12 of" in capsys.readouterr().out
-    assert main(command(*short, "--labels", str(tmp_path / "names.txt"))) == 0
+    assert main(command(*short, "--labels", str(tmp_path / "names.txt"))) == 1
+    assert "holds results with option labels ['label_0'," in capsys.readouterr().err
+    assert main(command(*short, "--labels", str(tmp_path / "names.txt"), "--overwrite")) == 0
     out = capsys.readouterr().out
     assert "classifier at 0.5, macro F1" in out and "no classifier" not in out
     test, table = demo_store / "manifests" / "test.tsv", tmp_path / "p.parquet"
