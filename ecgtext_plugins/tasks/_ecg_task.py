@@ -26,6 +26,7 @@ from ecgtext_plugins.tasks._errors_told import told_in_one_sentence
 from ecgtext_plugins.tasks._metrics_csv import MetricsCsv
 from ecgtext_plugins.tasks._nonfinite import POLICIES, NonfiniteGuard
 from ecgtext_plugins.tasks._step_clock import StepClock
+from ecgtext_plugins.tasks._threads_at_exit import end_threads_at_exit
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class EcgTask(FairseqTask):
         task = cls(cfg)
         # A training run, not another tool that loads its checkpoint; of several processes, spawned ones lack hydra's.
         if not from_checkpoint and (HydraConfig.initialized() or world_size() > 1):
+            end_threads_at_exit()
             restored = restored_state(
                 cfg.save_dir, cfg.restore_file, distributed_utils.get_global_rank(), _wait_for_all
             )

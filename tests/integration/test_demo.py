@@ -1,6 +1,7 @@
 """The main job: `ecgtext demo` from nothing, again, and whether the model learns."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,8 @@ import pytest
 
 def demo(out, *arguments):
     command = [sys.executable, "-m", "ecgtext_plugins.cli.main", "demo", "--out", str(out), "--json", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # all cores
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
 
 
 @pytest.mark.slow
