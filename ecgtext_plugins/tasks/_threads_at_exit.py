@@ -1,6 +1,6 @@
 """Threads that work while the interpreter ends abort the process ("terminate called without an active exception").
 
-fairseq loads batches ahead in a daemon thread, and gloo's threads drop tensors after the last reduction. Whatever ends a
+fairseq loads batches ahead in a daemon thread, and gloo's threads drop tensors after the last reduction. What ends a
 training, its last update or an error, such a thread would turn the exit code into that of SIGABRT.
 """
 
