@@ -63,7 +63,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--benchmarks", required=True, metavar="A,B,...", help="names or files; see `ecgtext eval ls`")
     parser.add_argument("--data", required=True, nargs="+", metavar="DATA", help="record stores, also joined by commas")
     parser.add_argument("--out", required=True, metavar="OUT", type=Path, help="folder for the results")
-    parser.add_argument("--tasks", metavar="A,B,...", help="default: zero_shot,probe,classifier, those that apply")
+    parser.add_argument("--tasks", metavar="A,B,...", help="of zero_shot,probe,classifier (default), retrieval")
     parser.add_argument("--labels", metavar="FILE", type=Path, help="names of a classifier's outputs, as of predict")
     parser.add_argument("--prompts", metavar="names|expert|FILE.json", help="default: what each benchmark says")
     parser.add_argument("--templates", metavar="NAME", help=TEMPLATES)

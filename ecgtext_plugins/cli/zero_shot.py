@@ -75,7 +75,7 @@ def format_table(result: dict[str, Any]) -> str:
     lines.append(f"{'macro':{width}}  {'':9}  {_number(result['macro_auroc'])}  over {defined} classes")
     if result["undefined"]:
         lines.append(f"undefined, as all records or none are positive: {', '.join(result['undefined'])}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *result["notes"]])
 
 
 def _number(value: float | None) -> str:

@@ -171,7 +171,7 @@ def run_zero_shot_task(encoder: Encoder, prepared: Prepared, sampling: Sampling)
 
 
 def collapse_notes(embeddings: np.ndarray) -> list[str]:
-    """Say when embeddings (n, D) hardly differ: figures made of them are small print of the rounding."""
+    """Say when embeddings (n, D) hardly differ: then figures are of rounding rather than of the records."""
     spread, length = embeddings.std(axis=0).mean(), np.linalg.norm(embeddings, axis=1).mean()
     if len(embeddings) < 2 or spread * embeddings.shape[1] ** 0.5 > COLLAPSED * length:
         return []
@@ -232,10 +232,11 @@ def run_retrieval_task(encoder: Encoder, prepared: Prepared, sampling: Sampling)
     different, of_record = np.unique(reports[places], return_inverse=True)
     texts = encoder.reports(manifest, different)[of_record]
     similarity = "cosine" if encoder.model.config["model"].get("ets_normalize", False) else "dot"
-    found = retrieve(encoder.ecgs(manifest)[places], texts, of_record, similarity)
+    ecgs = encoder.ecgs(manifest)[places]
+    found = retrieve(ecgs, texts, of_record, similarity)
     groups = patient_codes(manifest)[places]
     return {
-        "notes": collapse_notes(encoder.ecgs(manifest)[places]),
+        "notes": collapse_notes(ecgs),
         "n_ecgs": found.n,
         "n_texts": found.n_reports,
         "similarity": similarity,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecgtext_plugins.errors import BadConfig
+from ecgtext_plugins.errors import BadConfig, BadRawData
 from ecgtext_plugins.evaluation.results import RESULTS, read_results
 
 TABLES, REPORT = "results.md", "report.html"
@@ -41,14 +41,15 @@ def claim(
     names : sequence of str
         Of benchmarks.
     overwrite : bool
-        Delete another command's results, tables, report and scores; embeddings stay, they are told apart.
+        Delete another command's results, tables, report and the scores that its results name; embeddings stay, they are
+        told apart. Of damaged results no scores are deleted.
 
     Raises
     ------
     BadConfig
         When they are of another checkpoint, other options or other benchmarks, naming what differs.
     BadRawData
-        When results.json is damaged.
+        When results.json is damaged, unless it is to be overwritten.
     """
     make_folder(out)
     if not (out / RESULTS).is_file():
@@ -63,10 +64,16 @@ def claim(
             f"{out} holds results with {odd} {theirs.get(odd)}, this run has {ours.get(odd)}: expected those of the "
             "same command; give another --out, with --cache to share embeddings, or --overwrite"
         )
-    for path in (RESULTS, TABLES, REPORT):
+    for path in (*_scores_of(out), TABLES, REPORT, RESULTS):
         (out / path).unlink(missing_ok=True)
-    for path in out.glob("*/scores*.npz"):
-        path.unlink()
+
+
+def _scores_of(out: Path) -> list[str]:
+    try:
+        entries = read_results(out)["benchmarks"].values()
+    except BadRawData:
+        return []
+    return [told["scores"] for entry in entries for told in entry["tasks"].values() if "scores" in told]
 
 
 def _told(checkpoint: dict[str, Any], config: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

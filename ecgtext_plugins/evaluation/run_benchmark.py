@@ -1,20 +1,19 @@
 """Run a zero-shot benchmark on a store and tell the result in one dictionary."""
 
 import dataclasses
-import importlib.metadata
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import ecgtext_plugins
 from ecgtext_plugins.errors import BadCheckpoint, BadManifest, BadRecipe, BadStore
 from ecgtext_plugins.evaluation._benchmark_keys import Source
 from ecgtext_plugins.evaluation.benchmark import Benchmark, check_labels
 from ecgtext_plugins.evaluation.embed import embed_manifest
 from ecgtext_plugins.evaluation.metrics import auroc_by_class
-from ecgtext_plugins.evaluation.prompts import prompts_sha256
+from ecgtext_plugins.evaluation.prompts import prompt_notes, prompts_sha256
+from ecgtext_plugins.evaluation.results import versions
 from ecgtext_plugins.evaluation.transfer import Groups, any_of
 from ecgtext_plugins.evaluation.zero_shot import build_zero_shot_classifier
 from ecgtext_plugins.store.manifest import Manifest, read_manifest
@@ -50,7 +49,7 @@ def run_zero_shot(
         Ready for JSON: `benchmark`, `task`, `recipe`, `label_set`, `split`, `window`, `n`, `auroc` {class},
         `macro_auroc`, `undefined`, `positives` {class}, `classes` {class: codes}, `transfer`, `prompts`,
         `prompts_sha256`, `prompt_set`, `templates`, `similarity`, `center_prompts`, `checkpoint_sha256`,
-        `store_fingerprint`, `versions`.
+        `store_fingerprint`, `versions`, `notes`.
 
     Raises
     ------
@@ -97,7 +96,8 @@ def run_zero_shot(
         "center_prompts": benchmark.center_prompts,
         "checkpoint_sha256": model.checkpoint_sha256,
         "store_fingerprint": store.fingerprint,
-        "versions": _versions(),
+        "versions": versions(),
+        "notes": [*benchmark.notes, *prompt_notes(benchmark.prompts, model)],
     }
 
 
@@ -197,9 +197,3 @@ def _lists(groups: Groups) -> dict[str, list[str]]:
 
 def _or_null(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "transformers", "numpy", "scikit-learn")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"ecgtext_plugins": ecgtext_plugins.__version__} | versions

@@ -7,10 +7,9 @@ import pytest
 
 import ecgtext_plugins
 from ecgtext_plugins.cli.main import main
-from ecgtext_plugins.store.build import build_store
-from ecgtext_plugins.store.recipe import load_recipe
 from tests.downloads import code_test, cpsc2018, csn, merl, physionet2021, ptbxl
 from tests.evaluation.test_benchmark_definitions import CSN
+from tests.evaluation.test_benchmark_validation import built
 
 SHORT = {"seconds": 0.6}
 
@@ -60,16 +59,7 @@ def large_store(tmp_path_factory):
 
     def build(name):
         if name not in folders:
-            folder = tmp_path_factory.mktemp(name)
-            (folder / "raw").mkdir()
-            (folder / "tables").mkdir()
-            DOWNLOADS[name](folder / "raw", folder / "tables")
-            tables = folder / "tables" if any((folder / "tables").iterdir()) else None
-            recipe = load_recipe(name) | {"min_seconds": 0.5}
-            if recipe["subsets"]:
-                recipe["subsets"] |= {"percentages": [10]}
-            build_store(recipe, folder / "raw", folder / "data", tables=tables)
-            folders[name] = folder / "data"
+            folders[name] = built(tmp_path_factory.mktemp(name), name, DOWNLOADS[name], 10)
         return folders[name]
 
     return build

@@ -41,6 +41,19 @@ DOWNLOADS = {
 OTHERS = ("demo",)  # tests/cli builds it
 
 
+def built(folder, name, write, percentage):
+    """Write a dataset's raw files by `write(raw, tables)`, build its store with that subset of train; its folder."""
+    (folder / "raw").mkdir()
+    (folder / "tables").mkdir()
+    write(folder / "raw", folder / "tables")
+    recipe = load_recipe(name) | {"min_seconds": 0.5}
+    if recipe["subsets"]:
+        recipe["subsets"] |= {"percentages": [percentage]}
+    tables = folder / "tables" if any((folder / "tables").iterdir()) else None
+    build_store(recipe, folder / "raw", folder / "data", tables=tables)
+    return folder / "data"
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Return the folder of a store of a recipe, built once; don't write into it."""
@@ -48,18 +61,9 @@ def store(tmp_path_factory):
 
     def build(name):
         if name not in folders:
-            folder = tmp_path_factory.mktemp(name)
-            (folder / "raw").mkdir()
-            (folder / "tables").mkdir()
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(merl, "CSN", tuple(CSN))
-                DOWNLOADS[name](folder / "raw", folder / "tables")
-            recipe = load_recipe(name) | {"min_seconds": 0.5}
-            if recipe["subsets"]:
-                recipe["subsets"] |= {"percentages": [50]}
-            tables = folder / "tables" if any((folder / "tables").iterdir()) else None
-            build_store(recipe, folder / "raw", folder / "data", tables=tables)
-            folders[name] = folder / "data"
+                folders[name] = built(tmp_path_factory.mktemp(name), name, DOWNLOADS[name], 50)
         return folders[name]
 
     return build

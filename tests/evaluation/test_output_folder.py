@@ -8,6 +8,7 @@ from ecgtext_plugins.evaluation.results import RESULTS, write_results
 
 CHECKPOINT = {"sha256": "ab", "untrained_seed": None, "path": "a.pt"}
 CONFIG = {"tasks": ("zero_shot",), "templates": None, "device": "cpu", "batch_size": 64}
+OWN = ("embeddings/0a/part.npy", "another/scores.npz")  # embeddings, and what the results don't name
 OTHERS = {
     "checkpoint": (CHECKPOINT | {"sha256": "cd"}, CONFIG, ["demo"]),
     "untrained seed": (CHECKPOINT | {"untrained_seed": 1}, CONFIG, ["demo"]),
@@ -20,9 +21,10 @@ OTHERS = {
 def used(tmp_path):
     """Return a folder with the results of a run on two presets of leads, and what belongs to others."""
     folder = tmp_path / "run"
-    entries = {name: {"name": "demo"} for name in ("demo", "demo_3_leads")}
+    tasks = {"zero_shot": {"scores": "demo/scores.npz"}, "probe": {"scores": "demo/scores_probe.npz"}, "retrieval": {}}
+    entries = {"demo": {"name": "demo", "tasks": tasks}, "demo_3_leads": {"name": "demo", "tasks": {}}}
     write_results(folder, {"format": 1, "checkpoint": CHECKPOINT, "config": CONFIG, "benchmarks": entries})
-    for name in ("results.md", "report.html", "demo/scores.npz", "demo/scores_probe.npz", "embeddings/0a/part.npy"):
+    for name in ("results.md", "report.html", "demo/scores.npz", "demo/scores_probe.npz", *OWN):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("kept")
     return folder
@@ -45,7 +47,7 @@ def test_another_command_is_refused_unless_asked_for(used, odd):
         claim(used, *OTHERS[odd])
     assert files(used) == before
     claim(used, *OTHERS[odd], overwrite=True)
-    assert files(used) == {"embeddings/0a/part.npy"}
+    assert files(used) == set(OWN)
 
 
 def test_folders_that_cannot_be(tmp_path, used):

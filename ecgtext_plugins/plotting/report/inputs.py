@@ -1,4 +1,4 @@
-"""Read results.json, scores and embeddings of a run: the only place of the report that knows their keys."""
+"""Read results.json, scores and embeddings of a run: with `listings` all of the report that knows their keys."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +10,10 @@ from ecgtext_plugins.errors import BadRawData
 from ecgtext_plugins.evaluation.calibration import Reliability, reliability
 from ecgtext_plugins.evaluation.challenge_metric import AT_HALF
 from ecgtext_plugins.evaluation.results import RESULTS, Scores, read_results, read_scores
-from ecgtext_plugins.evaluation.tables import CONTROLS, NAMES
+from ecgtext_plugins.evaluation.tables import NAMES
 from ecgtext_plugins.evaluation.thresholds import OperatingPoint
-from ecgtext_plugins.plotting.report.contents import METRICS, Evaluation, Figures, Interval, Line, Listing, Run, anchor
+from ecgtext_plugins.plotting.report.contents import METRICS, Evaluation, Figures, Line, Run, anchor
+from ecgtext_plugins.plotting.report.listings import as_interval, probe_rows, task_listings
 
 PROTOCOLS = {
     "zero_shot": "zero-shot",
@@ -87,7 +88,7 @@ def _run(folder: Path, name: str, entry: dict[str, Any], task: str, told: dict[s
         store=Path(entry["store"]),
         store_fingerprint=entry["store_fingerprint"],
         description=entry["description"],
-        listings=_listings(task, told),
+        listings=task_listings(task, told),
         warnings=_warnings(entry),
         notes=[*entry["notes"], *told.get("notes", []), *_undecided(told)],
         ece={each: own["ece"] for each, own in told.get("calibration", {}).get("per_class", {}).items()},
@@ -112,16 +113,12 @@ def _figures(told: Mapping[str, Any]) -> dict[str, Figures]:
         classes = own.get("per_class", {})
         figures[kind] = Figures(
             macro=own["macro"] if "macro" in own else own["value"],
-            interval=_pair(own.get("interval")),
+            interval=as_interval(own.get("interval")),
             values={name: each["value"] for name, each in classes.items()},
-            intervals={name: _pair(each.get("interval")) for name, each in classes.items()},
+            intervals={name: as_interval(each.get("interval")) for name, each in classes.items()},
             thresholds={name: each["threshold"] for name, each in classes.items() if "threshold" in each},
         )
     return figures
-
-
-def _pair(values: Any) -> Interval:
-    return None if values is None or None in values else (float(values[0]), float(values[1]))
 
 
 def _lines(name: str, entry: dict[str, Any]) -> list[Line]:
@@ -138,10 +135,10 @@ def _lines(name: str, entry: dict[str, Any]) -> list[Line]:
         if AT_HALF in told:
             values = {kind: (each.macro, each.interval) for kind, each in _figures(told[AT_HALF]).items()}
             lines.append(Line(name, "this run", f"{protocol} at 0.5", values, **common))
-        for row, by_share in _probe_rows(told):
+        for row, by_share in probe_rows(told):
             lines += [_probe_line(name, row, share, found, told, common) for share, found in by_share.items()]
         if "accuracy" in told:
-            values = {"accuracy": (told["accuracy"], _pair(told["interval"]))}
+            values = {"accuracy": (told["accuracy"], as_interval(told["interval"]))}
             lines.append(Line(name, "this run", protocol, values, **common))
     metric = "challenge_metric" if entry["metric"] == "cinc_score" else entry["metric"]
     for model, kinds in entry["published"].items():
@@ -158,7 +155,7 @@ def _probe_line(name: str, row: str, share: str, found: dict[str, Any], told: di
     """Return the mean over seeds; with it goes the interval of the first."""
     figures = _figures(told["figures"]) if (row, share) == ("model", "100") else {}
     values = {kind: (each.macro, each.interval) for kind, each in figures.items()}
-    values["auroc"] = (found["mean"], _pair(found["interval"]))
+    values["auroc"] = (found["mean"], as_interval(found["interval"]))
     n_classes = len(found["per_class"])
     undefined = n_classes - found["classes_in_macro"], n_classes
     source = "this run" if row.startswith("model") else f"control, {NAMES.get(row, row).removeprefix('probe, ')}"
@@ -166,93 +163,11 @@ def _probe_line(name: str, row: str, share: str, found: dict[str, Any], told: di
     return Line(name, source, f"{protocol}, {share}{_OF_TRAIN}", values, undefined=undefined, **common)
 
 
-def _listings(task: str, told: dict[str, Any]) -> list[Listing]:
-    listings = []
-    if len(told.get("prompt_sensitivity", {})) > 1:
-        rows = [
-            [name, each["macro_auroc"], _pair(each["interval"])] for name, each in told["prompt_sensitivity"].items()
-        ]
-        listings.append(Listing("Macro AUROC by prompt set", ["Prompts", "Macro AUROC", "95 % interval"], rows))
-    if "rows" in told:
-        listings.append(_probes(told))
-        if told["minus"]:
-            listings.append(_minus(told["minus"]))
-    if AT_HALF in told:
-        listings.append(_at_half(told[AT_HALF]))
-    if task == "retrieval":
-        listings.append(_retrieval(told))
-    if task == "identification":
-        rows = [["Accuracy", told["accuracy"], _pair(told["interval"])], ["Gallery", told["n_gallery"], None]]
-        rows.append(["Probes", told["n_probe"], None])
-        listings.append(Listing("Nearest gallery ECG of each probe", ["", "Figure", "95 % interval"], rows))
-    return listings
-
-
-def _at_half(told: dict[str, Any]) -> Listing:
-    rows = [[name, each["value"], _pair(each["interval"])] for name, each in told["f1"]["per_class"].items()]
-    for name, each in (("macro F1", told["f1"]), ("Challenge metric", told.get("challenge_metric"))):
-        rows += [[name, each.get("macro", each.get("value")), _pair(each["interval"])]] if each else []
-    caption = "Decisions above a probability of 0.5, as in training: F1 of each class, then over all"
-    return Listing(caption, ["", "Figure", "95 % interval"], rows)
-
-
-def _probes(told: dict[str, Any]) -> Listing:
-    headers = ["Embeddings and probe", "Of train, %", "Records", "Macro AUROC, mean", "SD", "Seeds", "Not taught"]
-    rows = []
-    for row, by_share in _probe_rows(told):
-        for share, own in by_share.items():
-            cells = [
-                float(share) if "." in share else int(share),
-                own["n_train"],
-                own["mean"],
-                own["sd"],
-                len(own["seeds"]),
-            ]
-            rows.append([NAMES.get(row, row), *cells, ", ".join(own["not_taught"]) or "none"])
-    return Listing("Probes by share of the train split, over seeds; classes that a share does not teach", headers, rows)
-
-
-def _minus(minus: dict[str, Any]) -> Listing:
-    rows = [
-        [NAMES.get(other, other), found["difference"], _pair(found["interval"]), found["p_value"]]
-        for other, found in minus.items()
-    ]
-    caption = "Macro AUROC of the probe minus that of the others: all of train, first seed, the same resamples"
-    return Listing(caption, ["Other probe", "Difference", "95 % interval", "p"], rows)
-
-
-def _probe_rows(told: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the rows of probes, the model's first: JSON has them by name."""
-    order = list(NAMES)
-    return sorted(
-        told.get("rows", {}).items(), key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order)
-    )
-
-
 def _probe_recipes(told: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return how the heads were trained; which rows of train each had is in results.json."""
     return [
         (f"{name}: {key}", own[key]) for name, own in told.get("probes", {}).items() for key in _RECIPE if key in own
     ]
-
-
-def _retrieval(told: dict[str, Any]) -> Listing:
-    kinds = sorted((key for key in told["ecg_to_text"] if key.startswith("r@")), key=lambda key: int(key[2:]))
-    headers = ["Direction", *(header for kind in kinds for header in (kind.upper(), "95 % interval")), "Median rank"]
-    rows = []
-    for key, name in (("ecg_to_text", "ECG to report"), ("text_to_ecg", "report to ECG")):
-        own = told[key]
-        cells = [cell for kind in kinds for cell in (own[kind], _pair(own["intervals"][kind]))]
-        rank = own["median_rank"]
-        rows.append([name, *cells, int(rank) if float(rank).is_integer() else rank])
-        for control, found in own["controls"].items():
-            cells = [cell for kind in kinds for cell in (found[kind], None)]
-            rows.append([f"{name}, {CONTROLS[control]}", *cells, round(found["median_rank"], 1)])
-    caption = (
-        f"Retrieval among {told['n_ecgs']:,} ECGs and {told['n_texts']:,} different reports; R@k: share of queries "
-        "that find a right one among their k nearest"
-    )
-    return Listing(caption, headers, rows)
 
 
 def _warnings(entry: dict[str, Any]) -> list[str]:
